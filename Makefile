@@ -1,0 +1,1 @@
+# Every command works on a fresh machine: it makes the virtual environment and installs what is missing.

@@ -1,0 +1,1 @@
+"""Talking to Binance: routes, one WebSocket connection, REST with its weight budget."""

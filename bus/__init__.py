@@ -1,0 +1,1 @@
+"""How bytes cross processes: one contract (base.py) and its implementations."""

@@ -1,0 +1,1 @@
+"""Binance -> bus, one process: demand, symbol groups, workers, publisher."""

@@ -1,0 +1,61 @@
+"""What processes tell each other on the bus's topics: small JSON bodies, one struct each."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+DEMAND_TOPIC: Final = "demand"
+"""Replica -> ingestors: which streams its clients want (`Demand`)."""
+FEED_TOPIC: Final = "feed"
+"""Ingestor -> replicas: what it carries and how its connections stand (`FeedStatus`)."""
+CANARY_TOPIC: Final = "canary"
+"""Replica -> itself: the proof that it still hears the bus (`Canary`)."""
+
+LEASE_S: Final = 6.0
+"""How long an announcement holds without being repeated, in s."""
+REPEAT_S: Final = 2.0
+"""How often whole announcements are repeated, in s."""
+
+
+class Source(StrEnum):
+    """Where the data comes from, as clients are told."""
+
+    BINANCE = "binance"
+    SIMULATED = "simulated"
+    REPLAY = "replay"
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """All streams (text form) that a replica wants now; replaces what it announced before.
+
+    Sent at once when the set changes and every REPEAT_S as a lease of LEASE_S. An empty list ends
+    the lease.
+    """
+
+    replica: str
+    streams: list[str]
+
+
+class FeedStatus(msgspec.Struct, frozen=True):
+    """How an ingestor stands; sent every REPEAT_S and at once when a connection comes or goes.
+
+    `connected` is true while every connection that its streams need is open; `last_message_ms` is
+    when the exchange last sent it anything (ms since the epoch, 0 = never).
+    """
+
+    ingestor: str
+    source: Source
+    connected: bool
+    streams: int
+    last_message_ms: int
+
+
+class Canary(msgspec.Struct, frozen=True):
+    """One heartbeat of a replica; only the replica that sent it listens for it."""
+
+    replica: str
+    sent_us: int
+
+
+encode: Final = msgspec.json.Encoder().encode

@@ -1,0 +1,58 @@
+"""Cursors: the number that orders one stream, taken from the payload so that two ingestors agree."""
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import field
+
+from market.streams import PARTIAL_DEPTHS, Kind, Market, StreamName
+
+
+class _TradeId(msgspec.Struct, gc=False):
+    cursor: int = field(name="t")
+
+
+class _AggregateId(msgspec.Struct, gc=False):
+    cursor: int = field(name="a")
+
+
+class _UpdateId(msgspec.Struct, gc=False):
+    cursor: int = field(name="u")
+
+
+class _LastUpdateId(msgspec.Struct, gc=False):
+    cursor: int = field(name="lastUpdateId")
+
+
+class _EventTime(msgspec.Struct, gc=False):
+    cursor: int = field(name="E")
+
+
+_Cursor: TypeAlias = _TradeId | _AggregateId | _UpdateId | _LastUpdateId | _EventTime
+
+
+def _struct_of(market: Market, kind: Kind) -> type[_Cursor]:
+    if kind is Kind.TRADE:
+        return _TradeId
+    if kind is Kind.AGG_TRADE:
+        return _AggregateId
+    if kind in PARTIAL_DEPTHS and market is Market.SPOT:
+        return _LastUpdateId
+    if kind in PARTIAL_DEPTHS or kind in (Kind.DEPTH, Kind.BOOK_TICKER):
+        return _UpdateId
+    return _EventTime
+
+
+_DECODERS: Final[dict[tuple[Market, Kind], msgspec.json.Decoder[Any]]] = {
+    (market, kind): msgspec.json.Decoder(_struct_of(market, kind)) for market in Market for kind in Kind
+}
+
+
+def cursor_of(stream: StreamName, payload: bytes) -> int:
+    """The cursor of one payload; only the one field it needs is decoded.
+
+    trade `t`, aggTrade `a`, bookTicker and depth `u`, spot partial depth `lastUpdateId`, all
+    others the event time `E`. Raises msgspec.ValidationError where the field is missing.
+    """
+    found: _Cursor = _DECODERS[stream.market, stream.kind].decode(payload)
+    return found.cursor

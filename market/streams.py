@@ -1,0 +1,203 @@
+"""Stream names: parsed, checked and turned into room, channel, subject and key names here, and nowhere else.
+
+Text form: `spot:btcusdt@kline_1m`; without the prefix a name means spot, except kinds that exist
+only on futures. Sources: Binance "WebSocket Streams" (spot) and "Websocket Market Streams"
+(USD-M futures).
+"""
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, Self
+
+import msgspec
+
+from market.errors import Code, MarketError
+from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
+
+ALL: Final = "*"
+"""The symbol that stands for every trading symbol of a market."""
+
+
+class Market(StrEnum):
+    """Which of Binance's markets a stream belongs to; `futures` is USD-M."""
+
+    SPOT = "spot"
+    FUTURES = "futures"
+
+
+class Kind(StrEnum):
+    """What a stream carries, in Binance's own words."""
+
+    KLINE = "kline"
+    TICKER = "ticker"
+    MINI_TICKER = "miniTicker"
+    DEPTH5 = "depth5"
+    DEPTH10 = "depth10"
+    DEPTH20 = "depth20"
+    DEPTH = "depth"
+    BOOK_TICKER = "bookTicker"
+    TRADE = "trade"
+    AGG_TRADE = "aggTrade"
+    MARK_PRICE = "markPrice"
+    FORCE_ORDER = "forceOrder"
+
+
+PARTIAL_DEPTHS: Final = frozenset({Kind.DEPTH5, Kind.DEPTH10, Kind.DEPTH20})
+FUTURES_ONLY: Final = frozenset({Kind.MARK_PRICE, Kind.FORCE_ORDER})
+EVENT_KINDS: Final = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.FORCE_ORDER})
+"""Kinds of which every message matters; of all others (state kinds) only the latest value does."""
+
+_EVENTS: Final = {**dict.fromkeys(PARTIAL_DEPTHS, "depth"), Kind.FORCE_ORDER: "liquidation"}
+
+_DEPTH_SPEEDS: Final = {
+    Market.SPOT: frozenset({"", "100ms", "1000ms"}),
+    # 0ms is undocumented and stands in recordings of 2024.
+    Market.FUTURES: frozenset({"", "0ms", "100ms", "250ms", "500ms"}),
+}
+_NO_OPTION: Final = frozenset({""})
+_SYMBOL: Final = re.compile(r"[^\W_][\w-]{0,39}\Z")
+_KIND_AND_OPTION: Final = re.compile(
+    r"kline_(?P<interval>\d{1,2}[smhdwM](?:@\+08:00)?)\Z"
+    r"|(?P<kind>ticker|miniTicker|depth(?:5|10|20)?|bookTicker|trade|aggTrade|markPrice|forceOrder)"
+    r"(?:@(?P<speed>\d{1,4}m?s))?\Z"
+)
+# All-market streams as Binance spells them; the value is the kind. `!ticker@arr` is gone from spot.
+_ALL_MARKET: Final = re.compile(
+    r"!(?:(?P<kind>miniTicker|ticker|markPrice|forceOrder)@arr(?:@(?P<option>1s))?|(?P<bare>bookTicker))\Z"
+)
+
+
+class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
+    """One stream: market, lower-case symbol (`*` = all), kind, and the kind's option.
+
+    The option is the interval of a kline (`1m`, on spot also `1m@+08:00`), the speed of depth
+    (`100ms`) and markPrice (`1s`), and empty otherwise. Build through `parse` or `of`: both check.
+    """
+
+    market: Market
+    symbol: str
+    kind: Kind
+    option: str = ""
+
+    @classmethod
+    def parse(cls, text: str, market: Market | None = None) -> "StreamName":
+        """The stream that `text` names; `market` applies where the text has no prefix.
+
+        Raises MarketError (invalid_stream, invalid_symbol) for anything that Binance has no
+        stream for.
+        """
+        return _parse(text, market)
+
+    @classmethod
+    def of(cls, market: Market, symbol: str, kind: Kind, option: str = "") -> Self:
+        """A checked stream from its parts; the symbol may be in any case. Raises MarketError."""
+        name = symbol.lower()
+        if name != ALL and not _SYMBOL.match(name):
+            raise MarketError(Code.INVALID_SYMBOL, f"Invalid symbol: {symbol[:40]}")
+        if kind in FUTURES_ONLY and market is not Market.FUTURES:
+            raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on futures")
+        if option not in _options(market, kind):
+            raise MarketError(Code.INVALID_STREAM, f"Invalid option for {market} {kind}: {option or 'missing'}")
+        return cls(market, name, kind, option)
+
+    def __str__(self) -> str:
+        return f"{self.market}:{self.binance_name}" if self.symbol != ALL else self._all_text
+
+    @property
+    def binance_name(self) -> str:
+        """The name in Binance's protocol, `btcusdt@kline_1m`; all-market streams as `!markPrice@arr@1s`."""
+        if self.symbol == ALL:
+            if self.kind is Kind.BOOK_TICKER:
+                return "!bookTicker"
+            return f"!{self.kind}@arr" + (f"@{self.option}" if self.option else "")
+        return f"{self.symbol}@{self._kind_text}"
+
+    @property
+    def event(self) -> str:
+        """Name of the Socket.IO event that carries the stream: `depth` for all depths, `liquidation` for forceOrder."""
+        return _EVENTS.get(self.kind, self.kind.value)
+
+    @property
+    def is_state(self) -> bool:
+        """Whether only the latest value matters."""
+        return self.kind not in EVENT_KINDS
+
+    @property
+    def channel(self) -> str:
+        """Redis channel of the stream's messages."""
+        return f"md:{self}"
+
+    @property
+    def subject(self) -> str:
+        """NATS subject of the stream's messages; `*` is a wildcard there and becomes `ALL`."""
+        symbol = "ALL" if self.symbol == ALL else self.symbol
+        return f"md.{self.market}.{symbol}.{self._kind_text}"
+
+    @property
+    def room(self) -> str:
+        """Socket.IO room of the stream's subscribers."""
+        return str(self)
+
+    @property
+    def last_key(self) -> str:
+        """Key of the stream's last value in the bus's cache."""
+        return f"last:{self}"
+
+    @property
+    def _kind_text(self) -> str:
+        if not self.option:
+            return self.kind.value
+        return f"{self.kind}{'_' if self.kind is Kind.KLINE else '@'}{self.option}"
+
+    @property
+    def _all_text(self) -> str:
+        return f"{self.market}:{ALL}@{self._kind_text}"
+
+
+def price_room(symbol: str) -> str:
+    """Room of document 002's subscribers of `symbol`: `BTCUSDT`, as its original named it."""
+    return symbol.upper()
+
+
+def asset_room(asset: str) -> str:
+    """Room of document 003's subscribers of `asset`: `BTC`, as its original named it."""
+    return asset.upper()
+
+
+def price_key(symbol: str) -> str:
+    """Cache key of document 002's price of `symbol`: `prices:BTCUSDT`."""
+    return f"prices:{symbol.upper()}"
+
+
+@lru_cache(maxsize=16_384)
+def _parse(text: str, market: Market | None) -> StreamName:
+    prefix, colon, name = text.partition(":")
+    if colon and prefix in ("spot", "futures"):
+        market = Market(prefix)
+    else:
+        name = text
+    if every := _ALL_MARKET.match(name):
+        kind = Kind(every["kind"] or every["bare"])
+        # Names without a prefix mean spot wherever spot has such a stream.
+        spot_has_it = kind is Kind.MINI_TICKER
+        fallback = Market.SPOT if spot_has_it else Market.FUTURES
+        return StreamName.of(market or fallback, ALL, kind, every["option"] or "")
+    symbol, at, rest = name.partition("@")
+    parts = _KIND_AND_OPTION.match(rest) if at else None
+    if parts is None:
+        raise MarketError(Code.INVALID_STREAM, f"Invalid stream: {text[:80]}")
+    kind = Kind(parts["kind"] or Kind.KLINE)
+    fallback = Market.FUTURES if kind in FUTURES_ONLY else Market.SPOT
+    return StreamName.of(market or fallback, symbol, kind, parts["interval"] or parts["speed"] or "")
+
+
+@lru_cache(maxsize=64)
+def _options(market: Market, kind: Kind) -> frozenset[str]:
+    if kind is Kind.KLINE:
+        if market is Market.FUTURES:
+            return FUTURES_INTERVALS
+        return SPOT_INTERVALS | {f"{interval}@+08:00" for interval in SPOT_INTERVALS}
+    if kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
+        return _DEPTH_SPEEDS[market]
+    return frozenset({"", "1s"}) if kind is Kind.MARK_PRICE else _NO_OPTION

@@ -1,0 +1,100 @@
+"""The symbols of a market as exchangeInfo lists them, and the check of what a client asks for."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final, Self
+
+import msgspec
+from msgspec import field
+
+from market.errors import Code, MarketError
+from market.streams import ALL, Market, StreamName
+
+
+class SymbolInfo(msgspec.Struct, frozen=True, gc=False):
+    """One symbol; `tick_size` and `step_size` are decimal strings (`0.01000000`)."""
+
+    symbol: str
+    status: str
+    base_asset: str
+    quote_asset: str
+    tick_size: str
+    step_size: str
+
+    @property
+    def is_trading(self) -> bool:
+        """Whether the exchange trades it now (not halted, not delisted)."""
+        return self.status == "TRADING"
+
+
+class _Filter(msgspec.Struct):
+    kind: str = field(name="filterType")
+    tick_size: str = field(name="tickSize", default="")
+    step_size: str = field(name="stepSize", default="")
+
+
+class _Symbol(msgspec.Struct, rename="camel"):
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str = "TRADING"
+    filters: list[_Filter] = []
+
+
+class _ExchangeInfo(msgspec.Struct):
+    symbols: list[_Symbol]
+
+
+_decode: Final = msgspec.json.Decoder(_ExchangeInfo).decode
+_DEFAULT_STEP: Final = "0.00000001"
+
+
+class Catalog:
+    """The symbols of one market, by upper-case name. Immutable; a refresh makes a new one."""
+
+    def __init__(self, market: Market, symbols: Iterable[SymbolInfo]) -> None:
+        self.market = market
+        self._by_name = {info.symbol: info for info in symbols}
+        self.trading = tuple(sorted(name for name, info in self._by_name.items() if info.is_trading))
+
+    @classmethod
+    def from_exchange_info(cls, market: Market, body: bytes) -> Self:
+        """The catalog in the response body of exchangeInfo. Raises msgspec.ValidationError."""
+        return cls(market, (_symbol_info(symbol) for symbol in _decode(body).symbols))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol.upper() in self._by_name
+
+    def get(self, symbol: str) -> SymbolInfo | None:
+        """What is known of `symbol` (any case), or None."""
+        return self._by_name.get(symbol.upper())
+
+    def check(self, stream: StreamName) -> None:
+        """Raise MarketError (unknown_symbol with a suggestion, not_trading) unless `stream` can deliver."""
+        if stream.symbol == ALL:
+            return
+        info = self.get(stream.symbol)
+        name = stream.symbol.upper()
+        if info is None:
+            suggestion = self.suggest(name)
+            hint = f" Did you mean {suggestion}?" if suggestion else ""
+            raise MarketError(Code.UNKNOWN_SYMBOL, f"Unknown {self.market} symbol: {name}.{hint}", suggestion)
+        if not info.is_trading:
+            raise MarketError(Code.NOT_TRADING, f"{name} is not trading ({info.status}).")
+
+    def suggest(self, symbol: str) -> str | None:
+        """The known symbol that `symbol` most likely meant, or None."""
+        name = symbol.upper()
+        if f"{name}USDT" in self._by_name:
+            return f"{name}USDT"
+        close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.7)
+        return close[0] if close else None
+
+
+def _symbol_info(symbol: _Symbol) -> SymbolInfo:
+    tick = next((f.tick_size for f in symbol.filters if f.kind == "PRICE_FILTER"), _DEFAULT_STEP)
+    step = next((f.step_size for f in symbol.filters if f.kind == "LOT_SIZE"), _DEFAULT_STEP)
+    return SymbolInfo(symbol.symbol, symbol.status, symbol.base_asset, symbol.quote_asset, tick, step)

@@ -1,0 +1,1 @@
+"""The protocols clients speak; all of them share one hub."""

@@ -1,0 +1,109 @@
+"""Real servers for tests: started on free ports of the loopback, ended by pid."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDINGS = ROOT.parent / "shared" / "data" / "binance"
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
+    """Return as soon as `condition` holds; fail with `what` after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"timed out after {timeout_s} s: {what}")
+        time.sleep(0.02)
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens on `port`."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
+        return True
+    return False
+
+
+class Process:
+    """One child process with a port; its output goes to a log file that a failing test can show."""
+
+    def __init__(self, command: Sequence[str], port: int, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.command = list(command)
+        self.port = port
+        self.log = log
+        self._env = {**os.environ, **(env or {})}
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        if self._child is None:
+            raise AssertionError(f"not running: {self.command}")
+        return self._child.pid
+
+    def start(self, timeout_s: float = 20.0) -> None:
+        """Start and return once the port accepts connections."""
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(self.command, stdout=log, stderr=log, env=self._env, cwd=ROOT)
+        child = self._child
+        wait_until(
+            lambda: accepts(self.port) or child.poll() is not None,
+            f"{self.command} does not listen on {self.port}; its log: {self.log}",
+            timeout_s,
+        )
+        if child.poll() is not None:
+            raise AssertionError(f"{self.command} ended with {child.returncode}:\n{self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End the child at once (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the child politely (SIGTERM), and firmly after 15 s."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.send_signal(how)
+        try:
+            child.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(timeout=5)
+
+
+def redis_server(directory: Path, port: int | None = None) -> Process:
+    """A Redis that keeps nothing on disk."""
+    port = port or free_port()
+    options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", str(directory)]
+    return Process(["redis-server", "--port", str(port), *options], port, directory / f"redis-{port}.log")
+
+
+def tickcast(role: str, port: int, directory: Path, env: Mapping[str, str]) -> Process:
+    """One of our own processes: `python -m app <role>` with these settings."""
+    settings = {"PORT": str(port), "HOST": "127.0.0.1", **env}
+    return Process([sys.executable, "-m", "app", role], port, directory / f"{role}-{port}.log", settings)

@@ -1,1 +1,21 @@
 """How bytes cross processes: one contract (base.py) and its implementations."""
+
+from bus.base import Bus
+from bus.memory import MemoryBus, shared_broker
+
+
+def open_bus(url: str, name: str = "") -> Bus:
+    """One end of the bus at `url` (`memory://`, `redis://`, `rediss://`), not yet started.
+
+    Ends of one `memory://` URL in one process reach each other. `name` is how the end shows in
+    logs and in the server's client list. Raises ValueError for another scheme.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        return MemoryBus(shared_broker(url))
+    if scheme in ("redis", "rediss"):
+        # Whoever runs on the memory bus needs no Redis client installed.
+        from bus.redis import RedisBus  # noqa: PLC0415
+
+        return RedisBus(url, name)
+    raise ValueError(f"no bus speaks {scheme}://")

@@ -15,27 +15,44 @@ Values
 
 Lost server
     The connection is retried from 100 ms with jitter up to 3 s for ever; subscriptions and topics
-    are restored before `connected` turns true again. Nothing raises because a server is away:
-    `connected` and `last_received` say so.
+    are restored before `connected` turns true again. A server that keeps the connection and says
+    nothing counts as lost within 5 s. Nothing raises because a server is away: `connected` and
+    `last_received` say so.
 
 Handlers
     Handlers are plain functions, called in the event loop with everything that one read brought.
     A batch is therefore bounded by the read, and no queue stands between bus and handler. A handler
-    that raises is logged and counted (`handler_errors_total`); the bus goes on.
+    that raises is logged and counted (`handler_errors_total`); the bus goes on. Received bytes that
+    are no message are logged and counted (`malformed_total`) and never reach a handler.
 """
 
+import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import structlog
+
+from bus.loglimit import LogLimit
 from market.messages import Message
 from market.streams import StreamName
+
+_log = structlog.get_logger(__name__)
 
 VALUE_TTL_S: Final = 60
 """How long a value lives in the bus's cache, in s."""
 
 RETRY_FIRST_S: Final = 0.1
-RETRY_MAX_S: Final = 3.0
+RETRY_MAX_S: Final = 2.5
+"""Short enough that data flows again within 3 s of the server's return, in s."""
+
+
+def retry_delay_s(failures: int) -> float:
+    """How long to wait after `failures` attempts in a row: doubling up to RETRY_MAX_S, half of it jitter."""
+    longest = min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(failures, 16))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 # spreads load, guards nothing
+
 
 MessageHandler: TypeAlias = Callable[[Sequence[Message]], None]
 AnnouncementHandler: TypeAlias = Callable[[bytes], None]
@@ -47,8 +64,12 @@ class Bus(ABC):
     def __init__(self) -> None:
         self._on_messages: MessageHandler = _ignore
         self._topics: dict[str, AnnouncementHandler] = {}
+        self._started = False
+        self._handler_errors = LogLimit()
         self.dropped_total = 0
+        """Messages and announcements that were given to the bus and never reached a server."""
         self.handler_errors_total = 0
+        self.malformed_total = 0
         self.last_received = 0.0
         """`time.monotonic()` of the latest message or announcement; 0.0 before the first."""
 
@@ -57,7 +78,12 @@ class Bus(ABC):
         self._on_messages = handler
 
     def listen(self, topic: str, handler: AnnouncementHandler) -> None:
-        """Have `handler` called with every body announced on `topic`; one handler a topic."""
+        """Have `handler` called with every body announced on `topic`; one handler a topic.
+
+        Raises RuntimeError after `start`: the topic would stay silent.
+        """
+        if self._started:
+            raise RuntimeError(f"listen to {topic} before the bus is started")
         self._topics[topic] = handler
 
     @property
@@ -96,6 +122,25 @@ class Bus(ABC):
     @abstractmethod
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values under `keys`, in order; None for what is not there."""
+
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        self.last_received = time.monotonic()
+        try:
+            self._on_messages(messages)
+        except Exception as error:  # noqa: BLE001 # whatever a handler raises, the bus goes on
+            self._note_handler_error(error, messages=len(messages))
+
+    def _deliver_announcement(self, topic: str, body: bytes) -> None:
+        self.last_received = time.monotonic()
+        try:
+            self._topics[topic](body)
+        except Exception as error:  # noqa: BLE001 # whatever a handler raises, the bus goes on
+            self._note_handler_error(error, topic=topic)
+
+    def _note_handler_error(self, error: Exception, **context: object) -> None:
+        self.handler_errors_total += 1
+        if (held_back := self._handler_errors.admit()) is not None:
+            _log.error("a bus handler failed", exc_info=error, held_back=held_back, **context)
 
 
 def _ignore(_messages: Sequence[Message]) -> None:

@@ -208,3 +208,36 @@ def decode_payload(stream: StreamName, payload: bytes) -> Payload:
     """The payload of one message of `stream` as its struct. Raises msgspec.ValidationError."""
     decoded: Payload = _DECODERS[stream.market, stream.kind].decode(payload)
     return decoded
+
+
+class _RestTicker(msgspec.Struct, rename="camel"):
+    symbol: str
+    price_change: str
+    price_change_percent: str
+    last_price: str
+    open_price: str
+    high_price: str
+    low_price: str
+    volume: str
+    quote_volume: str
+    close_time: int
+
+
+_decode_rest_ticker: Final = msgspec.json.Decoder(_RestTicker).decode
+
+
+def ticker_from_rest(body: bytes) -> Ticker:
+    """The ticker in a response of `ticker/24hr` for one symbol. Raises msgspec.ValidationError."""
+    rest = _decode_rest_ticker(body)
+    return Ticker(
+        event_ms=rest.close_time,
+        symbol=rest.symbol,
+        change=rest.price_change,
+        change_percent=rest.price_change_percent,
+        last=rest.last_price,
+        open=rest.open_price,
+        high=rest.high_price,
+        low=rest.low_price,
+        volume=rest.volume,
+        quote_volume=rest.quote_volume,
+    )

@@ -1,7 +1,7 @@
 """The symbols of a market as exchangeInfo lists them, and the check of what a client asks for."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
 import msgspec
@@ -11,8 +11,8 @@ from market.errors import Code, MarketError
 from market.streams import ALL, Market, StreamName
 
 
-class SymbolInfo(msgspec.Struct, frozen=True, gc=False):
-    """One symbol; `tick_size` and `step_size` are decimal strings (`0.01000000`)."""
+class SymbolInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """One symbol; `tick_size` and `step_size` are decimal strings (`0.01000000`). In JSON `tickSize` and so on."""
 
     symbol: str
     status: str
@@ -64,6 +64,9 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    def __iter__(self) -> Iterator[SymbolInfo]:
+        return iter(self._by_name.values())
 
     def __contains__(self, symbol: str) -> bool:
         return symbol.upper() in self._by_name

@@ -1,0 +1,162 @@
+"""Where the parts are wired: `python -m app run|replica|ingestor|exchange`, configured by the environment."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+
+import stamina.instrumentation
+import structlog
+import typer
+import uvloop
+from exchange.server import Exchange
+from exchange.settings import ExchangeServerSettings
+from ingestor.service import Ingestor
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from bus import open_bus
+from ingestor.settings import IngestorSettings
+from server.replica import Replica
+from server.settings import ReplicaSettings
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+Part = AbstractAsyncContextManager[None]
+
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Tickcast: Binance market data to Socket.IO clients."
+)
+log = structlog.get_logger(__name__)
+
+
+@cli.command()
+def run() -> None:
+    """Serve everything from one process: exchange stand-in (or Binance), ingestor and one replica."""
+    _serve(_everything())
+
+
+@cli.command()
+def replica() -> None:
+    """Serve clients from a bus."""
+    _serve(_replica(_load(ReplicaSettings)))
+
+
+@cli.command()
+def ingestor() -> None:
+    """Bring market data from the exchange to a bus."""
+    _serve(_ingestor(_load(IngestorSettings)))
+
+
+@cli.command()
+def exchange() -> None:
+    """Play Binance: simulate a market or replay a recording."""
+    _serve(_exchange(_load(ExchangeServerSettings)))
+
+
+@asynccontextmanager
+async def _everything() -> AsyncIterator[None]:
+    replica_settings, ingestor_settings = _load(ReplicaSettings), _load(IngestorSettings)
+    async with contextlib.AsyncExitStack() as parts:
+        if replica_settings.exchange != "binance":
+            own = _load(ExchangeServerSettings).model_copy(update={"host": "127.0.0.1", "port": 0})
+            port = await parts.enter_async_context(_exchange_port(own))
+            here = {"exchange_url": f"http://127.0.0.1:{port}"}
+            replica_settings = replica_settings.model_copy(update=here)
+            ingestor_settings = ingestor_settings.model_copy(update=here)
+        await parts.enter_async_context(_ingestor(ingestor_settings))
+        await parts.enter_async_context(_replica(replica_settings))
+        yield
+
+
+@asynccontextmanager
+async def _replica(settings: ReplicaSettings) -> AsyncIterator[None]:
+    bus = open_bus(settings.resolved_bus_url, settings.name)
+    part = Replica(settings, bus)
+    await bus.start()
+    try:
+        port = await part.start()
+        typer.echo(f"Tickcast serves http://localhost:{port}")
+        yield
+    finally:
+        await part.close()
+        await bus.close()
+
+
+@asynccontextmanager
+async def _ingestor(settings: IngestorSettings) -> AsyncIterator[None]:
+    bus = open_bus(settings.resolved_bus_url, "ingestor")
+    part = Ingestor(settings, bus, settings.endpoints)
+    await bus.start()
+    try:
+        await part.start()
+        yield
+    finally:
+        await part.close()
+        await bus.close()
+
+
+@asynccontextmanager
+async def _exchange(settings: ExchangeServerSettings) -> AsyncIterator[None]:
+    async with _exchange_port(settings):
+        yield
+
+
+@asynccontextmanager
+async def _exchange_port(settings: ExchangeServerSettings) -> AsyncIterator[int]:
+    part = Exchange(settings)
+    try:
+        yield await part.start()
+    finally:
+        await part.close()
+
+
+def _serve(part: Part) -> None:
+    """Run `part` until SIGINT or SIGTERM."""
+    uvloop.run(_until_signalled(part))
+
+
+async def _until_signalled(part: Part) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop.set)
+    async with part:
+        await stop.wait()
+        log.info("stopping")
+
+
+def _load(kind: type[SettingsT]) -> SettingsT:
+    """The settings of one process. A wrong value ends the start with a sentence that names the variable."""
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        typer.echo(f"{name}={first.get('input')!r} is not valid: {reason}.", err=True)
+        raise typer.Exit(2) from None
+
+
+def _configure_logging() -> None:
+    json_format = _load(ReplicaSettings).log_format == "json"
+    renderer = structlog.processors.JSONRenderer() if json_format else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.dict_tracebacks] if json_format else []),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
+
+
+if __name__ == "__main__":
+    _configure_logging()
+    cli()

@@ -1,0 +1,74 @@
+"""The symbol catalogs of a replica: loaded from exchangeInfo in the background, refreshed every hour."""
+
+import asyncio
+from typing import Final
+
+import msgspec
+import structlog
+
+from binance.errors import RestError
+from binance.rest import RestClient
+from market.errors import Code, MarketError
+from market.streams import ALL, Market, StreamName
+from market.symbols import Catalog
+
+REFRESH_S: Final = 3600.0
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Catalogs:
+    """The catalog of each market, as far as the exchange has answered.
+
+    Until it has, every well-formed name is accepted: a client is better served by a stream that
+    starts late than by a refusal that is wrong.
+    """
+
+    def __init__(self, rest: RestClient) -> None:
+        self._rest = rest
+        self._catalogs: dict[Market, Catalog] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to load; each market by itself."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._keep_fresh(market)) for market in Market]
+
+    async def close(self) -> None:
+        """Stop refreshing."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def get(self, market: Market) -> Catalog | None:
+        """The catalog of `market`, or None while it is unknown."""
+        return self._catalogs.get(market)
+
+    def trading(self, market: Market) -> tuple[str, ...]:
+        """Upper-case names of all trading symbols. Raises MarketError (upstream_unavailable) while unknown."""
+        catalog = self._catalogs.get(market)
+        if catalog is None:
+            raise MarketError(Code.UPSTREAM, f"The {market} symbols are not known yet; try again")
+        return catalog.trading
+
+    def check(self, stream: StreamName) -> None:
+        """Raise MarketError (unknown_symbol, not_trading) if `stream` cannot deliver."""
+        catalog = self._catalogs.get(stream.market)
+        if catalog is not None and stream.symbol != ALL:
+            catalog.check(stream)
+
+    async def _keep_fresh(self, market: Market) -> None:
+        delay = RETRY_FIRST_S
+        while True:
+            try:
+                body = await self._rest.exchange_info(market)
+                self._catalogs[market] = Catalog.from_exchange_info(market, body)
+                log.info("catalog loaded", market=market, symbols=len(self._catalogs[market]))
+                delay = RETRY_FIRST_S
+                await asyncio.sleep(REFRESH_S)
+            except (RestError, msgspec.DecodeError) as error:
+                log.warning("catalog not loaded", market=market, error=str(error), retry_s=delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_S)

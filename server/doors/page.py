@@ -1,0 +1,34 @@
+"""The page at `/` and its assets, under a strict Content-Security-Policy."""
+
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+ROOT: Final = Path(__file__).resolve().parents[2] / "clients" / "web"
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def attach(app: web.Application) -> None:
+    """Serve the page in `app`."""
+    app.router.add_get("/", _index)
+    app.router.add_static("/assets", ROOT)
+    app.on_response_prepare.append(_secure)
+
+
+async def _index(_request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(ROOT / "index.html")
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path == "/" or request.path.startswith("/assets/"):
+        response.headers.update(HEADERS)
+        response.headers["Cache-Control"] = "no-cache"

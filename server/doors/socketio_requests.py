@@ -1,0 +1,148 @@
+"""What `subscribe` and `unsubscribe` of the Socket.IO door mean: three forms, one result. Pure.
+
+002: `{symbols}`; 003: one array of assets; full: `{streams}` or `{streamType, symbols, options, market}`.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from market.errors import Code, MarketError
+from market.requests import asset_stream, typed_streams
+from market.streams import ALL, Kind, Market, StreamName, asset_room, price_room
+from server.catalogs import Catalogs
+from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
+from server.encodings import Encoding
+
+SHAPES: Final = "an array of assets, {symbols}, {streams} or {streamType, symbols, options, market}"
+
+
+class Form(Enum):
+    """Which client wrote the request: 003's, 002's, or one that speaks the full protocol."""
+
+    ASSETS = "assets"
+    PRICES = "prices"
+    FULL = "full"
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the messages of such a subscription are written."""
+        return _ENCODINGS[self]
+
+
+_ENCODINGS: Final[dict[Form, Encoding]] = {
+    Form.ASSETS: CRYPTO_UPDATES,
+    Form.PRICES: PRICE_UPDATES,
+    Form.FULL: KIND_EVENTS,
+}
+
+
+class Item(NamedTuple):
+    """One stream that a request names: as the client wrote it, and the room its members share."""
+
+    sent: str
+    stream: StreamName
+    room: str
+
+
+class Rejection(NamedTuple):
+    """One thing that a request names in vain."""
+
+    sent: str
+    error: MarketError
+
+    def body(self, key: str) -> dict[str, str]:
+        """The rejection as clients see it; `key` names what was sent (`stream` or `symbol`)."""
+        body = {key: self.sent, "code": self.error.code.value, "message": self.error.message}
+        return body | ({"suggestion": self.error.suggestion} if self.error.suggestion else {})
+
+
+class Request(NamedTuple):
+    """A parsed request: at most one item per stream."""
+
+    form: Form
+    items: list[Item]
+    rejected: list[Rejection]
+    snapshot: bool
+
+
+class _Body(msgspec.Struct, rename="camel"):
+    streams: list[str] | None = None
+    stream_type: str | None = None
+    symbols: list[str] | str | None = None
+    options: dict[str, Any] = {}
+    market: Market | None = None
+    snapshot: bool = True
+
+
+def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
+    """The request in `data`, whose names are checked one by one.
+
+    Raises MarketError for what is not a request at all (bad_request) or names more than `limit`
+    streams (too_many_streams).
+    """
+    if isinstance(data, list):
+        form, body = Form.ASSETS, _Body(symbols=_convert(data, list[str]))
+    else:
+        body = _convert(data, _Body)
+        form = Form.PRICES if body.streams is None and body.stream_type is None else Form.FULL
+    if isinstance(body.symbols, str):
+        body.symbols = [body.symbols]
+    names = body.streams if body.streams is not None else body.symbols
+    if names is None:
+        raise MarketError(Code.BAD_REQUEST, f"Expected {SHAPES}")
+    if len(names) > limit:
+        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {limit} streams a client, {len(names)} asked for")
+    items: dict[StreamName, Item] = {}
+    rejected = []
+    for name in names:
+        try:
+            for item in _items(form, name, body, catalogs):
+                items.setdefault(item.stream, item)
+        except MarketError as error:
+            rejected.append(Rejection(name[:80], error))
+    if len(items) > limit:
+        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {limit} streams a client, {len(items)} asked for")
+    return Request(form, list(items.values()), rejected, body.snapshot)
+
+
+def _items(form: Form, name: str, body: _Body, catalogs: Catalogs) -> Iterator[Item]:
+    if form is Form.ASSETS:
+        named = asset_stream(name)
+    elif form is Form.PRICES:
+        named = StreamName.of(Market.SPOT, name, Kind.TICKER)
+    else:
+        named = _full_stream(name, body)
+    for stream in _expand(named, catalogs):
+        catalogs.check(stream)
+        yield Item(name, stream, _room(form, name, stream))
+
+
+def _room(form: Form, name: str, stream: StreamName) -> str:
+    if form is Form.FULL:
+        return stream.room
+    return asset_room(name) if form is Form.ASSETS else price_room(name)
+
+
+def _full_stream(name: str, body: _Body) -> StreamName:
+    if body.stream_type is None:
+        return StreamName.parse(name, body.market)
+    return typed_streams(body.stream_type, [name], body.options, body.market)[0]
+
+
+def _expand(stream: StreamName, catalogs: Catalogs) -> Iterator[StreamName]:
+    """The streams that `*` stands for; liquidations have one of their own for all symbols."""
+    if stream.symbol != ALL or stream.kind is Kind.FORCE_ORDER:
+        yield stream
+        return
+    for symbol in catalogs.trading(stream.market):
+        yield StreamName.of(stream.market, symbol, stream.kind, stream.option)
+
+
+def _convert(data: object, kind: type[Any]) -> Any:  # noqa: ANN401 # an instance of `kind`
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise MarketError(Code.BAD_REQUEST, f"{error}; expected {SHAPES}") from None

@@ -1,0 +1,240 @@
+"""The hub: who wants what on this replica, what was last said, and the way of a message to its members.
+
+Ordering a client can rely on: `prepare` first (it may wait for the bus), then, without an await in
+between, `join` and the door's reply. Whatever arrives later is written after the reply.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from bus.base import Bus
+from market.announcements import DEMAND_TOPIC, REPEAT_S, Demand, encode
+from market.messages import Message
+from market.streams import StreamName
+from server.connections import Connection
+from server.encodings import Encoding
+from server.frames import Frame
+
+LINGER_S: Final = 5.0
+"""How long the bus subscription of a stream outlives its last member, in s."""
+
+log = structlog.get_logger(__name__)
+
+
+class Channel:
+    """One stream that this replica receives: its latest message and its members by encoding."""
+
+    __slots__ = ("groups", "last", "linger", "pins", "ready", "seam_us", "stream")
+
+    def __init__(self, stream: StreamName, ready: "asyncio.Future[None]") -> None:
+        self.stream = stream
+        self.ready = ready
+        """Done once the bus subscription stands and the last value was looked up."""
+        self.last: Message | None = None
+        self.seam_us = 0
+        """`received_us` of the last value that came from the cache: live messages up to it are the same ones."""
+        self.groups: dict[Encoding, dict[Connection, None]] = {}
+        self.pins = 0
+        """How many callers between `prepare` and `release` keep the channel open."""
+        self.linger: asyncio.TimerHandle | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is a member or about to become one."""
+        return bool(self.groups) or self.pins > 0
+
+
+class Hub:
+    """All channels of one replica. `deliver` is the bus's handler."""
+
+    def __init__(self, bus: Bus, replica: str, always: Iterable[StreamName] = (), linger_s: float = LINGER_S) -> None:
+        self._bus = bus
+        self._replica = replica
+        self._always = tuple(always)
+        self._linger_s = linger_s
+        self._channels: dict[StreamName, Channel] = {}
+        self._demand_changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.received_total = 0
+        self.delivered_total = 0
+        self.unwanted_total = 0
+        self.encode_errors_total = 0
+        bus.on_messages(self.deliver)
+
+    async def start(self) -> None:
+        """Open the channels that are always wanted and begin to announce demand."""
+        self._spawn(self._announce_demand())
+        await self.prepare(self._always)  # never released: pinned for good
+
+    async def close(self) -> None:
+        """Stop announcing and tell ingestors that nothing is wanted here any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for channel in self._channels.values():
+            if channel.linger:
+                channel.linger.cancel()
+        await self._bus.announce(DEMAND_TOPIC, encode(Demand(self._replica, [])))
+
+    async def prepare(self, streams: Iterable[StreamName]) -> None:
+        """Open a channel for each of `streams` and look up its last value; pairs with `release`.
+
+        Returns once the bus delivers them, or at once while the bus is away.
+        """
+        wanted = list(streams)
+        opened = [self._open(stream) for stream in wanted if stream not in self._channels]
+        for stream in wanted:
+            self._channels[stream].pins += 1
+        if opened:
+            self._demand_changed.set()
+            self._spawn(self._begin(opened))
+        await asyncio.gather(*(asyncio.shield(self._channels[stream].ready) for stream in wanted))
+
+    def release(self, streams: Iterable[StreamName]) -> None:
+        """Undo one `prepare`: what has no member by now begins to linger."""
+        for stream in streams:
+            channel = self._channels[stream]
+            channel.pins -= 1
+            self._linger(channel)
+
+    def join(self, connection: Connection, stream: StreamName, encoding: Encoding) -> Message | None:
+        """Make `connection` a member of a prepared stream; the latest message, if there is one."""
+        channel = self._channels[stream]
+        channel.groups.setdefault(encoding, {})[connection] = None
+        connection.memberships.add((stream, encoding))
+        return channel.last
+
+    def leave(self, connection: Connection, stream: StreamName, encoding: Encoding) -> bool:
+        """End a membership; False where there was none."""
+        membership = (stream, encoding)
+        if membership not in connection.memberships:
+            return False
+        connection.memberships.remove(membership)
+        channel = self._channels[stream]
+        group = channel.groups[encoding]
+        del group[connection]
+        if not group:
+            del channel.groups[encoding]
+        self._linger(channel)
+        return True
+
+    def drop(self, connection: Connection) -> None:
+        """End all memberships of a connection that is gone."""
+        for stream, encoding in tuple(connection.memberships):
+            self.leave(connection, stream, encoding)
+
+    def last(self, stream: StreamName) -> Message | None:
+        """The latest message of a stream that is open here."""
+        channel = self._channels.get(stream)
+        return channel.last if channel else None
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Write each message once per encoding to the members of its stream."""
+        channels = self._channels
+        self.received_total += len(messages)
+        for message in messages:
+            channel = channels.get(message.stream)
+            if channel is None:
+                self.unwanted_total += 1
+                continue
+            if message.received_us <= channel.seam_us:
+                continue  # the last value from the cache was this message or a later one
+            channel.last = message
+            for encoding, members in channel.groups.items():
+                if not encoding.paced:
+                    self._write(message, encoding, members)
+
+    def pace(self, encoding: Encoding, newer_than_us: int) -> None:
+        """Write the latest message of each stream to the members of a paced encoding, unless it is too old."""
+        for channel in self._channels.values():
+            members = channel.groups.get(encoding)
+            if members and channel.last and channel.last.received_us >= newer_than_us:
+                self._write(channel.last, encoding, members)
+
+    @property
+    def streams(self) -> list[StreamName]:
+        """The streams that somebody is a member of."""
+        return [channel.stream for channel in self._channels.values() if channel.groups]
+
+    def member_counts(self) -> dict[StreamName, int]:
+        """How many memberships each stream has."""
+        return {
+            channel.stream: sum(map(len, channel.groups.values()))
+            for channel in self._channels.values()
+            if channel.groups
+        }
+
+    def _write(self, message: Message, encoding: Encoding, members: dict[Connection, None]) -> None:
+        try:
+            frame = Frame(encoding.encode(message))
+        except ValueError as error:  # a payload that the exchange changed: this stream's problem alone
+            self.encode_errors_total += 1
+            if self.encode_errors_total & (self.encode_errors_total - 1) == 0:  # 1, 2, 4, 8, ...
+                log.warning("payload not encoded", stream=str(message.stream), error=str(error))
+            return
+        for connection in members:
+            connection.write(frame)
+        self.delivered_total += len(members)
+
+    def _open(self, stream: StreamName) -> Channel:
+        channel = Channel(stream, asyncio.get_running_loop().create_future())
+        self._channels[stream] = channel
+        return channel
+
+    async def _begin(self, channels: list[Channel]) -> None:
+        """Subscribe and look up last values, in this order, so that no message falls in between."""
+        try:
+            await self._bus.subscribe(channel.stream for channel in channels)
+            stored = await self._bus.get([channel.stream.last_key for channel in channels])
+            for channel, data in zip(channels, stored, strict=True):
+                if data is not None and channel.last is None:
+                    channel.last = Message.decode(channel.stream, data)
+                    channel.seam_us = channel.last.received_us
+        finally:
+            for channel in channels:
+                channel.ready.set_result(None)
+
+    def _linger(self, channel: Channel) -> None:
+        """Close a channel that nobody wants, but only if nobody wants it a little later either."""
+        if channel.wanted or channel.linger:
+            return
+        loop = asyncio.get_running_loop()
+        channel.linger = loop.call_later(self._linger_s, self._close_if_unwanted, channel)
+
+    def _close_if_unwanted(self, channel: Channel) -> None:
+        channel.linger = None
+        if channel.wanted:
+            return
+        del self._channels[channel.stream]
+        self._demand_changed.set()
+        self._spawn(self._unsubscribe(channel.stream))
+
+    async def _unsubscribe(self, stream: StreamName) -> None:
+        await self._bus.unsubscribe([stream])
+        if stream in self._channels:  # wanted again while we were unsubscribing
+            await self._bus.subscribe([stream])
+
+    async def _announce_demand(self) -> None:
+        """Announce the whole demand when it changes and every REPEAT_S."""
+        while True:
+            self._demand_changed.clear()
+            demand = Demand(self._replica, [str(stream) for stream in self._channels])
+            await self._bus.announce(DEMAND_TOPIC, encode(demand))
+            try:
+                async with asyncio.timeout(REPEAT_S):
+                    await self._demand_changed.wait()
+            except TimeoutError:
+                continue
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("hub task failed", exc_info=error)

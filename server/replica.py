@@ -1,0 +1,91 @@
+"""One replica: its parts wired together, started and stopped in order."""
+
+import structlog
+from aiohttp import web
+
+from binance.rest import RestClient
+from bus.base import Bus
+from market.streams import Kind, Market, StreamName
+from server.addresses import ProxyPolicy, origin_policy
+from server.catalogs import Catalogs
+from server.delivery import Delivery
+from server.doors import page
+from server.doors.control_plane import open_control_plane
+from server.doors.rest import Identity, RestDoor
+from server.doors.rest_guard import rest_guard
+from server.doors.socketio import SocketIODoor
+from server.hub import Hub
+from server.liveness import Liveness
+from server.metrics import ReplicaMetrics
+from server.settings import ReplicaSettings
+
+SHUTDOWN_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Replica:
+    """Bus -> clients. The bus is handed in: `make run` shares a process with the ingestor."""
+
+    def __init__(self, settings: ReplicaSettings, bus: Bus) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._rest = RestClient(settings.endpoints)
+        self._catalogs = Catalogs(self._rest)
+        self._delivery = Delivery(settings.flush_interval_ms)
+        defaults = [StreamName.of(Market.SPOT, symbol, Kind.TICKER) for symbol in settings.default_symbols]
+        self._hub = Hub(bus, settings.name, always=defaults)
+        self._door = SocketIODoor(
+            self._hub,
+            self._catalogs,
+            self._delivery,
+            replica=settings.name,
+            source=settings.source,
+            update_interval_ms=settings.update_interval,
+            manager=open_control_plane(settings.resolved_bus_url),
+            is_allowed_origin=origin_policy(settings.cors_origins),
+        )
+        self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> int:
+        """Listen and serve; the port. Serves also while bus and exchange are away."""
+        runner = self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        site = web.TCPSite(runner, self._settings.host, self._settings.port, backlog=4096)
+        self._catalogs.start()
+        self._liveness.start()
+        self._door.start()
+        await self._hub.start()
+        await site.start()
+        port: int = runner.addresses[0][1]
+        log.info("replica serves", replica=self._settings.name, port=port, source=self._settings.source)
+        return port
+
+    async def close(self) -> None:
+        """Close all clients and stop; the bus stays open for whoever handed it in."""
+        await self._door.close()
+        await self._hub.close()
+        await self._liveness.close()
+        await self._catalogs.close()
+        if self._runner:
+            await self._runner.cleanup()
+        await self._rest.close()
+
+    def _app(self) -> web.Application:
+        settings = self._settings
+        app = web.Application(middlewares=[rest_guard(ProxyPolicy(settings.trusted_proxies))])
+        identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
+        metrics = ReplicaMetrics(self._hub, self._bus, self._delivery, self._door, self._liveness)
+        RestDoor(
+            hub=self._hub,
+            bus=self._bus,
+            catalogs=self._catalogs,
+            liveness=self._liveness,
+            metrics=metrics,
+            rest=self._rest,
+            identity=identity,
+        ).attach(app)
+        self._door.attach(app)
+        page.attach(app)
+        return app

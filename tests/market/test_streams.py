@@ -1,0 +1,92 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market.errors import Code, MarketError
+from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
+from market.streams import ALL, FUTURES_ONLY, PARTIAL_DEPTHS, Kind, Market, StreamName
+
+SYMBOLS = st.from_regex(r"[a-z0-9]{2,12}(_[0-9]{6})?", fullmatch=True) | st.sampled_from([ALL, "牛来usdt"])
+
+
+@st.composite
+def stream_names(draw: st.DrawFn) -> StreamName:
+    kind = draw(st.sampled_from(Kind))
+    market = Market.FUTURES if kind in FUTURES_ONLY else draw(st.sampled_from(Market))
+    options = [""]
+    if kind is Kind.KLINE:
+        options = sorted(SPOT_INTERVALS if market is Market.SPOT else FUTURES_INTERVALS)
+    elif kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
+        options = ["", "100ms"]
+    elif kind is Kind.MARK_PRICE:
+        options = ["", "1s"]
+    return StreamName.of(market, draw(SYMBOLS), kind, draw(st.sampled_from(options)))
+
+
+@given(stream_names())
+def test_a_stream_name_survives_formatting_and_parsing(stream: StreamName) -> None:
+    assert StreamName.parse(str(stream)) == stream
+
+
+@given(stream_names().filter(lambda stream: stream.symbol != ALL))
+def test_binances_own_name_means_the_same_stream_within_its_market(stream: StreamName) -> None:
+    assert StreamName.parse(stream.binance_name, stream.market) == stream
+
+
+@given(stream_names(), stream_names())
+def test_different_streams_have_different_channels_subjects_rooms_and_keys(one: StreamName, other: StreamName) -> None:
+    for name in ("channel", "subject", "room", "last_key"):
+        assert (getattr(one, name) == getattr(other, name)) is (one == other)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_parsed_or_refused_with_a_code(text: str) -> None:
+    try:
+        stream = StreamName.parse(text)
+    except MarketError as error:
+        refusal = error.code
+    else:
+        assert StreamName.parse(str(stream)) == stream
+        return
+    assert refusal in {Code.INVALID_STREAM, Code.INVALID_SYMBOL}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("btcusdt@kline_1m", "spot:btcusdt@kline_1m"),
+        ("BTCUSDT@trade", "spot:btcusdt@trade"),
+        ("futures:btcusdt@depth20@100ms", "futures:btcusdt@depth20@100ms"),
+        ("btcusdt@markPrice@1s", "futures:btcusdt@markPrice@1s"),
+        ("btcusdt@forceOrder", "futures:btcusdt@forceOrder"),
+        ("!forceOrder@arr", "futures:*@forceOrder"),
+        ("!markPrice@arr@1s", "futures:*@markPrice@1s"),
+        ("!miniTicker@arr", "spot:*@miniTicker"),
+        ("!bookTicker", "futures:*@bookTicker"),
+        ("btcusdt@kline_1d@+08:00", "spot:btcusdt@kline_1d@+08:00"),
+        ("牛来usdt@trade", "spot:牛来usdt@trade"),
+        ("btcusdt_210625@ticker", "spot:btcusdt_210625@ticker"),
+    ],
+)
+def test_names_are_read_as_clients_and_binance_write_them(text: str, expected: str) -> None:
+    assert str(StreamName.parse(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "btcusdt", "@trade", "btcusdt@", "btcusdt@trades", "btcusdt@kline", "btcusdt@kline_7m", "btcusdt@kline_1M_",
+        "btcusdt@trade@100ms", "btcusdt@depth7", "btcusdt@kline@1m",
+        "spot:btcusdt@markPrice", "futures:btcusdt@kline_1s", "btc usdt@trade", "btcusdt@trade\n", "../etc@trade", "x" * 41 + "@trade", "btcusdt@KLINE_1m",
+    ],
+)  # fmt: skip
+def test_names_that_binance_has_no_stream_for_are_refused(text: str) -> None:
+    with pytest.raises(MarketError) as refusal:
+        StreamName.parse(text)
+    assert refusal.value.code in {Code.INVALID_STREAM, Code.INVALID_SYMBOL}
+
+
+@pytest.mark.parametrize("event", ["depth", "liquidation", "trade"])
+def test_events_are_named_by_kind(event: str) -> None:
+    name = {"depth": "btcusdt@depth20", "liquidation": "btcusdt@forceOrder", "trade": "btcusdt@trade"}[event]
+    assert StreamName.parse(name).event == event

@@ -1,1 +1,79 @@
 # Every command works on a fresh machine: it makes the virtual environment and installs what is missing.
+# Settings are environment variables, also as `make run EXCHANGE=binance`; .env.example lists them.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+PACKAGES := market binance bus ingestor server exchange deploy clients tests
+RUN := .venv/run.stamp
+DEV := .venv/dev.stamp
+NODE := node_modules/.stamp
+STEP := @deploy/step.sh
+LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run cluster test check format lock loadtest vendor clean servers node chromium
+# A recipe that failed leaves no stamp that says it succeeded.
+.DELETE_ON_ERROR:
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DEV) $(NODE) servers chromium ## Install everything that the other commands need
+
+run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or EXCHANGE=replay:FILE
+	@exec $(BIN)/python -m app run
+
+cluster: $(DEV) servers ## Nginx on :8080, two replicas, ingestor, Redis, exchange; REPLICAS=4
+	@exec $(BIN)/python -m deploy.cluster
+
+test: $(DEV) $(NODE) servers chromium ## All tests
+	$(BIN)/python -m pytest -q
+
+check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
+	$(STEP) "style" $(BIN)/ruff check .
+	$(STEP) "format" $(BIN)/ruff format --check .
+	$(STEP) "types" $(BIN)/mypy .
+	$(STEP) "import rule" $(BIN)/lint-imports
+	$(STEP) "nginx" $(BIN)/python -m deploy.check_config
+	$(STEP) "docker-compose.yml" $(BIN)/docker-compose config -q
+	$(STEP) "Dockerfile" $(BIN)/hadolint Dockerfile
+	$(STEP) "yaml" $(BIN)/yamllint --strict .
+	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
+	$(STEP) "browser scripts" xargs -n1 node --check <<<"$(wildcard clients/web/*.js)"
+
+format: $(DEV) ## Format the source and mend what can be mended automatically
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+
+loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
+	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml
+
+vendor: $(RUN) $(NODE) ## Copy the page's libraries from node_modules into clients/web/vendor
+	$(BIN)/python deploy/vendor.py
+
+clean: ## Remove what these commands made
+	rm -rf .run .venv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(PACKAGES) -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	deploy/make-venv.sh
+
+$(RUN): requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUN)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(NODE): package-lock.json .npmrc | node
+	npm ci --no-progress --loglevel=error
+	@touch $@
+
+servers node chromium:
+	@deploy/system-packages.sh $@

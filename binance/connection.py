@@ -45,8 +45,8 @@ _CLOSE_TIMEOUT_S: Final = 1.0
 _PING_INTERVAL_S: Final = 15.0
 _PING_TIMEOUT_S: Final = 10.0
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
-# Several full socket reads: reading pauses past it, and TCP holds the exchange back.
-_MAX_FRAMES_QUEUED: Final = 4_096
+# About one full socket read: reading pauses past it, and TCP holds the exchange back.
+_MAX_FRAMES_QUEUED: Final = 1_024
 
 
 def connection_attempts() -> RollingWindow:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from market.announcements import Source
 
@@ -34,6 +34,8 @@ def stand_in(url: str) -> Endpoints:
 
 class ExchangeSettings(BaseSettings):
     """`EXCHANGE` says what plays Binance, `EXCHANGE_URL` where a stand-in listens."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     exchange: str = Field("simulate", description="`simulate`, `binance`, or `replay:FILE` for a recording")
     exchange_url: str = Field("http://127.0.0.1:9100", description="where the stand-in listens (unused with `binance`)")

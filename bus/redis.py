@@ -59,9 +59,9 @@ class RedisBus(Bus):
         self._topic_of: dict[bytes, str] = {}
         self._open_connections: list[tuple[Connection, Link]] = []
         self._pushes: PushLink | None = None
+        # Set last and reset first: the bus is connected exactly while it has this link.
         self._commands: CommandLink | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._connected = False
         self._connect_errors = LogLimit()
         self._malformed = LogLimit()
         self._refused = LogLimit()
@@ -71,7 +71,7 @@ class RedisBus(Bus):
     @property
     def connected(self) -> bool:
         """Whether the server is reachable and all subscriptions stand."""
-        return self._connected
+        return self._commands is not None
 
     async def start(self) -> None:
         """Begin to connect; returns at once, also when the server is away."""
@@ -143,7 +143,7 @@ class RedisBus(Bus):
 
     async def _request(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies to `commands`; none at all when the server is away or went away."""
-        if self._commands is None or not self._connected:
+        if self._commands is None:
             return []
         try:
             return await self._commands.request(commands)
@@ -222,7 +222,6 @@ class RedisBus(Bus):
         self._pushes = pushes
         await pushes.subscribe([*self._topic_of, *self._streams])
         self._commands = commands
-        self._connected = True
         self.connects_total += 1
         self._log.info("the bus is connected", streams=len(self._streams), topics=len(self._topic_of))
         return commands, pushes
@@ -237,12 +236,12 @@ class RedisBus(Bus):
         link.attach(writer.transport)
 
     async def _disconnect(self) -> None:
-        self._connected = False
         self._commands = self._pushes = None
         for _, link in self._open_connections:
             link.abort()
-        while self._open_connections:
-            connection, link = self._open_connections.pop()
+        # Emptied at the end only: `close` does this once more when it interrupts the supervisor here.
+        for connection, link in self._open_connections:
             if link.attached:
                 await link.lost
             await connection.disconnect(nowait=True)
+        self._open_connections = []

@@ -9,7 +9,7 @@ specification" and "Redis Pub/Sub".
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -40,11 +40,11 @@ _pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[
 
 
 class _Waiter:
-    """Somebody who waits for the next `wanted` replies."""
+    """Somebody who waits for the next `wanted` replies; a heartbeat waits for them without a future."""
 
     __slots__ = ("future", "replies", "wanted")
 
-    def __init__(self, wanted: int, future: asyncio.Future[list[Reply]]) -> None:
+    def __init__(self, wanted: int, future: asyncio.Future[list[Reply]] | None) -> None:
         self.wanted = wanted
         self.replies: list[Reply] = []
         self.future = future
@@ -91,17 +91,20 @@ class Link(asyncio.Protocol):
         """
         if not commands:
             return []
-        return await self._send(commands, len(commands))
+        return await self._ask(commands, len(commands))
 
-    def _send(self, commands: Iterable[Command], replies: int) -> Awaitable[list[Reply]]:
+    async def _ask(self, commands: Iterable[Command], wanted: int) -> list[Reply]:
+        future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self._send(commands, _Waiter(wanted, future))
+        return await future
+
+    def _send(self, commands: Iterable[Command], waiter: _Waiter) -> None:
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the connection is over")
         if len(self._waiters) >= IN_FLIGHT_MAX:
             raise ConnectionRefusedError(f"{IN_FLIGHT_MAX} requests wait for their replies already")
         self._transport.write(b"".join(map(_pack, commands)))
-        waiter = _Waiter(replies, self._loop.create_future())
         self._waiters.append(waiter)
-        return waiter.future
 
     @abstractmethod
     def _take(self, reply: Reply) -> None:
@@ -123,7 +126,7 @@ class Link(asyncio.Protocol):
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         for waiter in self._waiters:
-            if not waiter.future.done():
+            if waiter.future is not None and not waiter.future.done():
                 waiter.future.set_exception(ConnectionResetError(f"the connection was lost: {exc or 'closed'}"))
         self._waiters.clear()
         if not self.lost.done():
@@ -136,7 +139,7 @@ class Link(asyncio.Protocol):
             return
         self._waiters.popleft()
         # A waiter that was cancelled left its future done; its replies came all the same.
-        if not waiter.future.done():
+        if waiter.future is not None and not waiter.future.done():
             waiter.future.set_result(waiter.replies)
 
     def _beat(self) -> None:
@@ -149,7 +152,7 @@ class Link(asyncio.Protocol):
             self.abort()
             return
         if self._transport is not None and not self._transport.is_closing() and len(self._waiters) < IN_FLIGHT_MAX:
-            self._send([("PING",)], 1)
+            self._send([("PING",)], _Waiter(1, None))
         self._heartbeat = self._loop.call_later(PING_INTERVAL_S, self._beat)
 
 
@@ -176,11 +179,11 @@ class PushLink(Link):
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """Subscribe, and return once the server has worked it off. Raises ConnectionError like `request`."""
         # The server answers in order: the answer to this ping is the proof of what stands before it.
-        await self._send([*_chunked("SUBSCRIBE", channels), ("PING",)], 1)
+        await self._ask([*_chunked("SUBSCRIBE", channels), ("PING",)], 1)
 
     async def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """Unsubscribe, and return once the server has worked it off. Raises ConnectionError like `request`."""
-        await self._send([*_chunked("UNSUBSCRIBE", channels), ("PING",)], 1)
+        await self._ask([*_chunked("UNSUBSCRIBE", channels), ("PING",)], 1)
 
     def data_received(self, data: bytes) -> None:
         """Parse everything this read brought and hand on its pushes (asyncio.Protocol)."""

@@ -3,13 +3,15 @@
 from typing import Final
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SCHEMES: Final = ("memory://", "redis://", "rediss://")
 
 
 class BusSettings(BaseSettings):
     """`BUS_URL`, or document 003's `REDIS_HOST` and 002's `REDIS_PORT` where no URL is given."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     bus_url: str = Field("", description="where the bus is: memory://, redis://, rediss://")
     redis_host: str = Field("", description="Redis host, when BUS_URL is not set")

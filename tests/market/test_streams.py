@@ -77,7 +77,9 @@ def test_names_are_read_as_clients_and_binance_write_them(text: str, expected: s
     [
         "", "btcusdt", "@trade", "btcusdt@", "btcusdt@trades", "btcusdt@kline", "btcusdt@kline_7m", "btcusdt@kline_1M_",
         "btcusdt@trade@100ms", "btcusdt@depth7", "btcusdt@kline@1m",
-        "spot:btcusdt@markPrice", "futures:btcusdt@kline_1s", "btc usdt@trade", "btcusdt@trade\n", "../etc@trade", "x" * 41 + "@trade", "btcusdt@KLINE_1m",
+        "spot:btcusdt@markPrice", "futures:btcusdt@kline_1s", "btc usdt@trade",
+        "btcusdt@trade\n", "../etc@trade", "x" * 41 + "@trade",
+        "btcusdt@KLINE_1m",
     ],
 )  # fmt: skip
 def test_names_that_binance_has_no_stream_for_are_refused(text: str) -> None:

@@ -40,7 +40,10 @@ def accepts(port: int) -> bool:
 
 
 class Process:
-    """One child process with a port; its output goes to a log file that a failing test can show."""
+    """One child process; its output goes to a log file that a failing test can show.
+
+    It is ready once `port` accepts connections; with port 0, which listens nowhere, at once.
+    """
 
     def __init__(self, command: Sequence[str], port: int, log: Path, env: Mapping[str, str] | None = None) -> None:
         self.command = list(command)
@@ -69,7 +72,7 @@ class Process:
             self._child = subprocess.Popen(self.command, stdout=log, stderr=log, env=self._env, cwd=ROOT)
         child = self._child
         wait_until(
-            lambda: accepts(self.port) or child.poll() is not None,
+            lambda: not self.port or accepts(self.port) or child.poll() is not None,
             f"{self.command} does not listen on {self.port}; its log: {self.log}",
             timeout_s,
         )

@@ -1,0 +1,90 @@
+/**
+ * The REST calls of the page.
+ * @module
+ */
+
+import { candlesOfRows } from "./payloads.js";
+
+/** @typedef {import("./payloads.js").Candle} Candle */
+/** @typedef {import("./streams.js").Interval} Interval */
+
+/**
+ * @typedef {object} SymbolInfo
+ * @property {string} symbol
+ * @property {string} status
+ * @property {string} baseAsset
+ * @property {string} quoteAsset
+ * @property {string} tickSize decimal string
+ */
+
+/**
+ * @typedef {object} Catalog
+ * @property {string[]} defaults symbols that are always streamed
+ * @property {Map<string, SymbolInfo>} trading symbols to choose from, by name
+ */
+
+const HISTORY_LENGTH = 500;
+const TIMEOUT_MS = 10_000;
+
+/** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code`. */
+export class ApiError extends Error {
+  /**
+   * @param {string} message
+   * @param {string} code
+   */
+  constructor(message, code) {
+    super(message);
+    this.name = "ApiError";
+    this.code = code;
+  }
+}
+
+/**
+ * The spot symbols that can be watched.
+ * @returns {Promise<Catalog>}
+ * @throws {ApiError}
+ */
+export async function fetchCatalog() {
+  const { default_symbols: defaults, markets } = await fetchData("/symbols");
+  /** @type {SymbolInfo[]} */
+  const spot = markets.spot;
+  const trading = spot.filter((info) => info.status === "TRADING").map((info) => /** @type {const} */ ([info.symbol, info]));
+  return { defaults, trading: new Map(trading) };
+}
+
+/**
+ * The latest candles of a symbol, oldest first, the open one included.
+ * @param {string} symbol
+ * @param {Interval} interval
+ * @param {AbortSignal} signal
+ * @returns {Promise<Candle[]>}
+ * @throws {ApiError}
+ */
+export async function fetchCandles(symbol, interval, signal) {
+  const query = new URLSearchParams({ market: "spot", interval, limit: String(HISTORY_LENGTH) });
+  const { klines } = await fetchData(`/klines/${encodeURIComponent(symbol)}?${query}`, signal);
+  return candlesOfRows(klines);
+}
+
+/**
+ * The `data` of one answer.
+ * @param {string} path
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+async function fetchData(path, signal) {
+  const deadline = AbortSignal.timeout(TIMEOUT_MS);
+  const signals = signal ? [signal, deadline] : [deadline];
+  let body;
+  let status;
+  try {
+    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store" });
+    status = response.status;
+    body = await response.json();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
+  }
+  if (!body.success) throw new ApiError(body.error ?? `HTTP ${status}`, body.code ?? "unknown");
+  return body.data;
+}

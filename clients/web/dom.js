@@ -1,0 +1,26 @@
+/**
+ * Small helpers around the document.
+ * @module
+ */
+
+/**
+ * The one element that `selector` finds within `root`.
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @returns {HTMLElement}
+ * @throws {Error} where index.html has no such element
+ */
+export function find(root, selector) {
+  const found = root.querySelector(selector);
+  if (!(found instanceof HTMLElement)) throw new Error(`index.html has no ${selector}`);
+  return found;
+}
+
+/**
+ * Write `text` where it differs: an untouched node costs no layout.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -1,0 +1,191 @@
+"""`python -m deploy.cluster`: Nginx, replicas, ingestor, Redis and exchange on this machine, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import typer
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings
+
+from deploy.plan import LOOPBACK, ROOT, ClusterPlan, cluster_plan, resolve_exchange
+from deploy.readiness import free_port, is_free, wait_ready
+from deploy.supervisor import Supervisor, prepare_logs
+
+START_LIMIT_S: Final = 60.0
+LOG_TAIL_LINES: Final = 15
+
+_log = structlog.get_logger(__name__)
+
+
+class ClusterSettings(BaseSettings):
+    """The environment variables of `make cluster`; all others are handed on to the processes."""
+
+    port: int = Field(default=8080, ge=1, le=65_535, description="where Nginx listens")
+    host: str = Field(default="0.0.0.0", description="the address that Nginx listens on")  # noqa: S104 - as in the container
+    replicas: int = Field(default=2, ge=1, le=32, description="how many replicas")
+    replica_port: int = Field(default=3000, ge=1, le=65_000, description="port of the first replica; the others follow")
+    exchange: str = Field(default="simulate", description="simulate, binance, or replay:FILE")
+
+    @field_validator("exchange")
+    @classmethod
+    def _known_exchange(cls, value: str) -> str:
+        if value in ("simulate", "binance") or value.startswith("replay:"):
+            return value
+        raise ValueError("must be simulate, binance or replay:FILE")
+
+    @property
+    def replica_ports(self) -> range:
+        """One port a replica."""
+        return range(self.replica_port, self.replica_port + self.replicas)
+
+
+class CannotStartError(Exception):
+    """Why the cluster does not start, as a sentence for the person who started it."""
+
+
+def main() -> None:
+    """Run the cluster; exit status 1 and one sentence if it cannot start."""
+    try:
+        settings = _settings()
+        asyncio.run(run(_checked_plan(settings), f"http://localhost:{settings.port}"))
+    except CannotStartError as why:
+        typer.echo(f"Cannot start the cluster: {why}", err=True)
+        sys.exit(1)
+
+
+async def run(plan: ClusterPlan, address: str) -> None:
+    """Start `plan`, say so once it is ready, and end all of it on SIGINT, SIGTERM or SIGHUP.
+
+    Raises:
+        CannotStartError: a process ended, or was not ready within `START_LIMIT_S`.
+    """
+    plan.write()
+    log_dir = plan.directories[0] / "logs"
+    logs = prepare_logs(plan.processes, log_dir)
+    ended_early: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def on_exit(name: str, code: int) -> None:
+        _log.warning("process ended, it is started again", process=name, code=code)
+        if not ended_early.done():
+            ended_early.set_result(name)
+
+    supervisor = Supervisor(plan.processes, log_dir, on_exit)
+    stop = _on_signals()
+    try:
+        await supervisor.start()
+        await _until_ready(plan, ended_early, stop, logs)
+        if not stop.done():
+            typer.echo(table(plan, supervisor.pids(), logs))
+            typer.echo(f"\nTickcast is ready: {address} (Ctrl-C ends all of it)")
+            await stop
+    finally:
+        await supervisor.stop()
+
+
+def table(plan: ClusterPlan, pids: Mapping[str, int], logs: Mapping[str, Path]) -> str:
+    """What runs where, one line a process."""
+    lines = [f"{'process':<10} {'pid':>8}  {'listens on':<16} log"]
+    for process in plan.processes:
+        where = f":{process.port}" if process.port else "-"
+        log = os.path.relpath(logs[process.name])
+        lines.append(f"{process.name:<10} {pids.get(process.name, '-'):>8}  {where:<16} {log}")
+    return "\n".join(lines)
+
+
+async def _until_ready(
+    plan: ClusterPlan, ended_early: asyncio.Future[str], stop: asyncio.Future[None], logs: Mapping[str, Path]
+) -> None:
+    """Return when all processes are ready, or when somebody wants to stop."""
+    ready = asyncio.create_task(wait_ready(plan.processes))
+    try:
+        first: list[asyncio.Future[Any]] = [ready, ended_early, stop]
+        await asyncio.wait(first, timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            return
+        if ended_early.done():
+            name = ended_early.result()
+            raise CannotStartError(f"{name} ended at once. The end of {logs[name]}:\n{_tail(logs[name])}")
+        if not ready.done():
+            raise CannotStartError(
+                f"it is not ready after {START_LIMIT_S:.0f} s; see {next(iter(logs.values())).parent}"
+            )
+        await ready
+    finally:
+        ready.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ready
+
+
+def _on_signals() -> asyncio.Future[None]:
+    """A future that the first SIGINT, SIGTERM or SIGHUP completes."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+
+    def end() -> None:
+        if not stop.done():
+            stop.set_result(None)
+
+    # After circus has installed its own handlers: it takes SIGHUP, a closed terminal, for a wish to reload.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end)
+    return stop
+
+
+def _settings() -> ClusterSettings:
+    """The settings from the environment, or a sentence that names the wrong variable."""
+    try:
+        return ClusterSettings()
+    except ValidationError as error:
+        problems = (f"{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise CannotStartError("; ".join(problems)) from error
+
+
+def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
+    """The plan, if its ports are free and its programs and recording exist."""
+    wanted = [("PORT", settings.host, settings.port)]
+    wanted += [("REPLICA_PORT", LOOPBACK, port) for port in settings.replica_ports]
+    for variable, host, port in wanted:
+        if not is_free(host, port):
+            raise CannotStartError(f"port {port} is taken; {variable}=... chooses another")
+    exchange = resolve_exchange(settings.exchange, Path.cwd())
+    kind, _, recording = exchange.partition(":")
+    if kind == "replay" and not Path(recording).is_file():
+        raise CannotStartError(f"EXCHANGE: there is no recording {recording}")
+    plan = cluster_plan(
+        state_dir=ROOT / ".run" / f"cluster-{settings.port}",
+        nginx_port=settings.port,
+        replica_ports=settings.replica_ports,
+        redis_port=free_port(),
+        exchange_port=free_port(),
+        exchange=exchange,
+        host=settings.host,
+    )
+    for process in plan.processes:
+        if shutil.which(process.argv[0]) is None:
+            raise CannotStartError(f"{process.argv[0]} is not installed; deploy/system-packages.sh installs it")
+    _raise_file_limit()
+    return plan
+
+
+def _raise_file_limit() -> None:
+    """Let every process hold as many connections as the machine permits: the customary soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _tail(log: Path) -> str:
+    """The last lines of a log file."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+
+
+if __name__ == "__main__":
+    main()

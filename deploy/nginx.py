@@ -1,0 +1,70 @@
+"""nginx/nginx.conf.template filled in: a pure function, and the values that the local cluster fills in."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+TEMPLATE: Final = Path(__file__).resolve().parents[1] / "nginx" / "nginx.conf.template"
+
+_PLACEHOLDER: Final = re.compile(r"\$\{(NGINX_[A-Z_]+)\}")
+
+MAX_OPEN_FILES: Final = 65_536
+"""A worker of Nginx keeps a table of this order in memory, whatever the machine permits."""
+
+LIMITS: Final[Mapping[str, str]] = {
+    "NGINX_REQUESTS_PER_SECOND": "5000",
+    "NGINX_REQUEST_BURST": "10000",
+    "NGINX_CONNECTIONS_PER_ADDRESS": "20000",
+}
+"""What one client address may do. A load test is one address, therefore this much."""
+
+
+def executable() -> str:
+    """The Nginx binary. Debian keeps it in /usr/sbin, which is not on everybody's PATH."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin") or "nginx"
+
+
+def placeholders(template: str) -> frozenset[str]:
+    """The names of all settings that `template` asks for."""
+    return frozenset(_PLACEHOLDER.findall(template))
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """The configuration: every `${NGINX_NAME}` replaced, as the official image's envsubst does.
+
+    Raises:
+        ValueError: `values` lacks a name that the template asks for.
+    """
+    if missing := placeholders(template) - values.keys():
+        raise ValueError(f"the Nginx template needs {', '.join(sorted(missing))}")
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
+
+
+def local_values(
+    *, listen: str, replicas: Sequence[str], state_dir: Path, open_files: int, as_root: bool
+) -> dict[str, str]:
+    """The template's values for a cluster on this machine.
+
+    Args:
+        listen: `host:port` that clients connect to.
+        replicas: `host:port` of each replica.
+        state_dir: an existing directory, for the pid file and temporary files.
+        open_files: the hard limit that Nginx will be started with; more than that it may not ask for.
+        as_root: whether Nginx will be started by root; its workers then stay root, because the account
+            that they would change to may not enter the checkout.
+    """
+    files = min(open_files, MAX_OPEN_FILES)
+    return {
+        **LIMITS,
+        "NGINX_OPEN_FILES": str(files),
+        "NGINX_WORKER_CONNECTIONS": str(files // 2),
+        "NGINX_USER": "user root;" if as_root else "",
+        "NGINX_STATE": str(state_dir),
+        "NGINX_LISTEN": listen,
+        "NGINX_SERVERS": " ".join(f"server {replica} max_fails=3 fail_timeout=10s;" for replica in replicas),
+        "NGINX_RESOLVER": "",
+        "NGINX_ACCESS_LOG": "off",
+    }

@@ -1,0 +1,126 @@
+"""What a local cluster consists of: every process with its command, settings and readiness check, as plain data."""
+
+import os
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from deploy import nginx
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+LOOPBACK: Final = "127.0.0.1"
+
+
+class PlannedProcess(NamedTuple):
+    """One process of the cluster."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    """What it needs beyond the environment that all inherit."""
+    port: int | None
+    """The TCP port it listens on; None for one that listens nowhere."""
+    ready_path: str
+    """A path on that port that answers 200 once it is ready; empty where an accepted connection says so."""
+
+
+class ClusterPlan(NamedTuple):
+    """All processes, in the order in which to start them, and what must lie on disk before."""
+
+    processes: tuple[PlannedProcess, ...]
+    directories: tuple[Path, ...]
+    files: Mapping[Path, str]
+
+    def write(self) -> None:
+        """Make the directories and write the files."""
+        for directory in self.directories:
+            directory.mkdir(parents=True, exist_ok=True)
+        for path, text in self.files.items():
+            path.write_text(text)
+
+
+def resolve_exchange(spec: str, cwd: Path) -> str:
+    """`spec` (a value of EXCHANGE) with a recording's relative path made absolute from `cwd`."""
+    kind, separator, path = spec.partition(":")
+    return f"{kind}:{(cwd / path).resolve()}" if kind == "replay" and separator else spec
+
+
+def cluster_plan(
+    *,
+    state_dir: Path,
+    nginx_port: int,
+    replica_ports: Sequence[int],
+    redis_port: int,
+    exchange_port: int,
+    exchange: str = "simulate",
+    host: str = LOOPBACK,
+    template: str | None = None,
+) -> ClusterPlan:
+    """Nginx, replicas, one ingestor, Redis and, unless the exchange is Binance itself, a stand-in for it.
+
+    Args:
+        state_dir: where configuration, pid and temporary files go.
+        nginx_port: where clients connect, on `host`. Everything else listens on the loopback only.
+        replica_ports: one replica a port, named app1, app2, ... in this order.
+        redis_port: Redis keeps nothing on disk.
+        exchange_port: of the stand-in; unused with `binance`.
+        exchange: a value of EXCHANGE; a recording's path is absolute (`resolve_exchange`).
+        host: the address that Nginx listens on.
+        template: the Nginx template's text; read from nginx/nginx.conf.template where not given.
+    """
+    configuration = state_dir / "nginx.conf"
+    values = nginx.local_values(
+        listen=f"{host}:{nginx_port}",
+        replicas=[f"{LOOPBACK}:{port}" for port in replica_ports],
+        state_dir=state_dir,
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        as_root=os.geteuid() == 0,
+    )
+    shared = {
+        "HOST": LOOPBACK,
+        "BUS_URL": f"redis://{LOOPBACK}:{redis_port}/0",
+        "EXCHANGE": exchange,
+        "EXCHANGE_URL": f"http://{LOOPBACK}:{exchange_port}",
+    }
+    stand_in = () if exchange == "binance" else (_role("exchange", shared, exchange_port, "/api/v3/ping"),)
+    replicas = (
+        _role(
+            "replica",
+            {**shared, "REPLICA": f"app{number}", "TRUSTED_PROXIES": LOOPBACK},
+            port,
+            "/health/ready",
+            name=f"app{number}",
+        )
+        for number, port in enumerate(replica_ports, start=1)
+    )
+    return ClusterPlan(
+        processes=(
+            _redis(redis_port, state_dir),
+            *stand_in,
+            _role("ingestor", shared, None, ""),
+            *replicas,
+            _nginx(configuration, nginx_port),
+        ),
+        directories=(state_dir,),
+        files={configuration: nginx.render(template or nginx.TEMPLATE.read_text(), values)},
+    )
+
+
+def _role(role: str, shared: Mapping[str, str], port: int | None, ready_path: str, name: str = "") -> PlannedProcess:
+    """One of our own processes."""
+    env = shared if port is None else {**shared, "PORT": str(port)}
+    return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path)
+
+
+def _redis(port: int, state_dir: Path) -> PlannedProcess:
+    """A Redis that keeps nothing: market data has no use after a restart, and cached values live 60 s."""
+    options = ("--bind", LOOPBACK, "--save", "", "--appendonly", "no", "--dir", str(state_dir))
+    return PlannedProcess("redis", ("redis-server", "--port", str(port), *options), {}, port, "")
+
+
+def _nginx(configuration: Path, port: int) -> PlannedProcess:
+    """Nginx in the foreground; `-e` or it opens its compiled-in log file before it reads the configuration."""
+    argv = (nginx.executable(), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;")
+    return PlannedProcess("nginx", argv, {}, port, "/health/live")

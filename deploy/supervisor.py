@@ -1,0 +1,117 @@
+"""Keeping planned processes alive: circus restarts whatever ends, and nothing outlives the supervisor."""
+
+import asyncio
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import zmq
+from circus.arbiter import Arbiter
+from circus.exc import ConflictError
+from circus.stream import FileStream
+from circus.watcher import Watcher
+from tornado.ioloop import IOLoop
+
+from deploy.plan import ROOT, PlannedProcess
+
+CHECK_EVERY_S: Final = 0.5
+GRACE_S: Final = 15.0
+"""How long a process may take to end after SIGTERM, in s; a replica drains its clients for 10."""
+LOG_BYTES: Final = 10_000_000
+"""Size at which a process's log file is rolled over; one older file is kept."""
+
+ExitHandler = Callable[[str, int], None]
+
+
+class Supervisor:
+    """Starts, watches and ends processes. One per event loop, in the main thread.
+
+    Each process's output goes to `<log_dir>/<name>.log`.
+    """
+
+    def __init__(self, processes: Sequence[PlannedProcess], log_dir: Path, on_exit: ExitHandler) -> None:
+        """Call `on_exit(name, code)` for a process that ended although nobody asked; killed, its code is -signal."""
+        self._on_exit = on_exit
+        self._stopping = False
+        self._context = zmq.Context()
+        # The order of priorities, highest first, is the order in which circus starts them.
+        watchers = [
+            self._watcher(process, log_dir, priority=len(processes) - number)
+            for number, process in enumerate(processes)
+        ]
+        # `inproc` because circus's control socket lets whoever reaches it run commands: it gets no port and no file.
+        self._arbiter = Arbiter(
+            watchers,
+            "inproc://control",
+            "inproc://events",
+            check_delay=CHECK_EVERY_S,
+            context=self._context,
+            loop=IOLoop.current(),
+        )
+
+    async def start(self) -> None:
+        """Start all processes, in order. They need not be ready yet."""
+        await self._arbiter.start()
+
+    async def stop(self) -> None:
+        """End all processes: SIGTERM, and SIGKILL for the group of one that takes longer than `GRACE_S`."""
+        self._stopping = True
+        while not await self._stop_arbiter():  # noqa: ASYNC110 - circus tells nobody when its check is over
+            await asyncio.sleep(0.05)
+        # circus closes its sockets in a callback that it has just scheduled: ours comes after it.
+        closed = asyncio.Event()
+        IOLoop.current().add_callback(closed.set)
+        await closed.wait()
+        self._context.destroy(linger=0)
+
+    async def _stop_arbiter(self) -> bool:
+        """False while circus refuses because its periodic check runs; that check ends by itself."""
+        try:
+            await self._arbiter.stop()
+        except ConflictError:
+            return False
+        return True
+
+    def pids(self) -> dict[str, int]:
+        """The process id of each process that runs now, by name."""
+        return {watcher.name: pid for watcher in self._arbiter.watchers for pid in watcher.get_active_pids()}
+
+    def _watcher(self, process: PlannedProcess, log_dir: Path, priority: int) -> Watcher:
+        command, *arguments = _ending_with_us(process.argv)
+        log = {"stream": FileStream(str(log_dir / f"{process.name}.log"), max_bytes=LOG_BYTES, backup_count=1)}
+        return Watcher(
+            process.name,
+            shlex.quote(command),
+            args=arguments,
+            env={**os.environ, **process.env},
+            working_dir=str(ROOT),
+            stdout_stream=log,
+            stderr_stream=log,
+            graceful_timeout=GRACE_S,
+            priority=priority,
+            hooks={"after_reap": (self._reaped, True)},
+        )
+
+    def _reaped(self, *, watcher: Watcher, exit_code: int, **_: object) -> bool:
+        """Circus's hook: tell of a process that ended. True keeps circus going."""
+        if not self._stopping:
+            self._on_exit(watcher.name, exit_code)
+        return True
+
+
+def prepare_logs(processes: Sequence[PlannedProcess], log_dir: Path) -> Mapping[str, Path]:
+    """Make `log_dir`, empty the log files of an earlier run, and answer each process's log file by name."""
+    log_dir.mkdir(parents=True, exist_ok=True)
+    logs = {process.name: log_dir / f"{process.name}.log" for process in processes}
+    for log in logs.values():
+        log.write_text("")
+    return logs
+
+
+def _ending_with_us(argv: Sequence[str]) -> tuple[str, ...]:
+    """`argv`, on Linux such that the kernel ends the process if the supervisor is killed and cannot do it itself."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "TERM", *argv) if setpriv else tuple(argv)

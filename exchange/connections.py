@@ -1,0 +1,267 @@
+"""One client's WebSocket connection, and the rules that Binance sets for it."""
+
+import asyncio
+import time
+from typing import Final
+from urllib.parse import unquote
+
+import structlog
+from aiohttp import WSMessage, WSMsgType, web
+
+from binance.control import ControlError, ControlSession
+from binance.routes import Route, route_of
+from exchange.broadcast import Broadcast, frame, text_frame
+from exchange.settings import ExchangeServerSettings
+from market.errors import MarketError
+from market.streams import Market, StreamName
+from market.windows import RollingWindow
+
+MAX_BACKLOG: Final = 8 * 1024 * 1024
+"""Bytes that a client may leave unread before its connection is cut."""
+
+MESSAGES_PER_SECOND: Final = {Market.SPOT: 5, Market.FUTURES: 10}
+_MAX_MESSAGE: Final = 256 * 1024
+_CLOSE_S: Final = 2.0
+_PING: Final = 0x89
+_PONG: Final = 0x8A
+_POLICY: Final = 1008
+_GOING_AWAY: Final = 1001
+_MAX_ADDRESSES: Final = 1_024
+_ATTEMPTS_PERIOD_S: Final = 300.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Connection:
+    """A WebSocket connection of one route; frames go straight to its transport, shared with other clients.
+
+    Pings come every `ping_s` with the time in ms as their payload and must be answered within `pong_s`
+    with a copy of it; unasked pongs are allowed and prove nothing. Pings, pongs and texts of the
+    client count against its message rate.
+    """
+
+    def __init__(self, request: web.Request, response: web.WebSocketResponse, route: Route, *, combined: bool) -> None:
+        if request.transport is None:
+            raise ConnectionResetError("the client left during the handshake")
+        self.route = route
+        self.session = ControlSession(route.market, combined=combined)
+        self.opened_at = time.monotonic()
+        self.is_closing = False
+        self._response = response
+        self._transport: asyncio.WriteTransport = request.transport
+        self._window = RollingWindow(MESSAGES_PER_SECOND[route.market], 1.0)
+        self._queued: list[bytes] = []
+        self._pings: dict[bytes, float] = {}
+        self._next_ping = self.opened_at
+
+    @property
+    def market(self) -> Market:
+        """The market whose streams it may have."""
+        return self.route.market
+
+    @property
+    def combined(self) -> bool:
+        """Whether payloads come wrapped in their stream's name."""
+        return self.session.combined
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the client to read."""
+        return self._transport.get_write_buffer_size()
+
+    def delivers(self, name: str) -> bool:
+        """Whether a stream comes on this route; one that does not is acknowledged and stays silent."""
+        try:
+            return route_of(StreamName.parse(name, self.market)) is self.route
+        except MarketError:
+            return False
+
+    def send(self, data: bytes) -> bool:
+        """Queue one frame; true = the first since the last flush."""
+        self._queued.append(data)
+        return len(self._queued) == 1
+
+    def flush(self) -> None:
+        """Write what is queued; a client that has let too much pile up is cut off."""
+        queued, self._queued = self._queued, []
+        if self.is_closing or self._transport.is_closing():
+            return
+        self._transport.write(queued[0] if len(queued) == 1 else b"".join(queued))
+        if self.backlog > MAX_BACKLOG:
+            _log.warning("client reads too slowly, cut off", route=self.route.name, backlog=self.backlog)
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection without a word."""
+        self.is_closing = True
+        self._transport.abort()
+
+    def admits(self, now: float) -> bool:
+        """Whether one more message of the client's keeps within its rate."""
+        return self._window.allow(now)
+
+    def pong(self, payload: bytes) -> None:
+        """The client has answered a ping: that one and all before it are settled."""
+        sent = self._pings.get(payload)
+        if sent is not None:
+            self._pings = {text: at for text, at in self._pings.items() if at > sent}
+
+    def answer_ping(self, payload: bytes) -> None:
+        """Answer the client's ping."""
+        self._transport.write(frame(_PONG, payload))
+
+    def check(self, now: float, settings: ExchangeServerSettings) -> tuple[int, bytes] | None:
+        """Send a ping if one is due; returns code and reason where the connection must be closed."""
+        spot = self.market is Market.SPOT
+        if now - self.opened_at >= settings.connection_lifetime_s:
+            return _GOING_AWAY, b"Connection lifetime reached"
+        if self._pings and now - min(self._pings.values()) >= (
+            settings.spot_pong_s if spot else settings.futures_pong_s
+        ):
+            return _POLICY, b"Pong timeout"
+        if now >= self._next_ping:
+            self._next_ping = now + (settings.spot_ping_s if spot else settings.futures_ping_s)
+            payload = str(time.time_ns() // 1_000_000).encode()
+            self._pings[payload] = now
+            self._transport.write(frame(_PING, payload))
+        return None
+
+    async def close(self, code: int, reason: bytes) -> None:
+        """Close with `code`, after what is queued; a client that does not answer is cut off."""
+        if self.is_closing:
+            return
+        if self._queued:
+            self.flush()
+        self.is_closing = True
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._response.close(code=code, message=reason)
+        except TimeoutError:
+            self._transport.abort()
+
+
+class Sockets:
+    """All open connections: accepts them, carries out what clients ask, and keeps Binance's rules."""
+
+    def __init__(self, settings: ExchangeServerSettings, broadcast: Broadcast) -> None:
+        self._settings = settings
+        self._broadcast = broadcast
+        self._attempts: dict[str, RollingWindow] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self.open: dict[Connection, None] = {}
+        self.opened_total = 0
+        self.refused_total = 0
+        self.messages_total = 0
+        self.rate_closed_total = 0
+
+    async def serve(self, request: web.Request, route: Route, *, combined: bool) -> web.StreamResponse:
+        """Serve one connection until it ends."""
+        if route is Route.SPOT and not self._admits(request.remote or ""):
+            self.refused_total += 1
+            return web.Response(status=429, headers={"Retry-After": "300"})
+        response = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=_MAX_MESSAGE, timeout=_CLOSE_S / 2)
+        await response.prepare(request)
+        connection = Connection(request, response, route, combined=combined)
+        self.open[connection] = None
+        self.opened_total += 1
+        try:
+            names = _names_in(request, combined=combined)
+            self._join(connection, connection.session.subscribe(names))
+            await self._listen(connection, response)
+        except ControlError as error:
+            await connection.close(_POLICY, error.message.encode()[:120])
+        finally:
+            self.open.pop(connection, None)
+            self._leave(connection, connection.session.streams)
+        return response
+
+    def check(self) -> None:
+        """Send due pings and close what must be closed; to be called often."""
+        now = time.monotonic()
+        for connection in list(self.open):
+            verdict = None if connection.is_closing else connection.check(now, self._settings)
+            if verdict is not None:
+                self.close_later(connection, *verdict)
+
+    def close_later(self, connection: Connection, code: int, reason: bytes) -> None:
+        """Close without waiting for it."""
+        task = asyncio.create_task(connection.close(code, reason))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def drop(self, market: Market | None) -> int:
+        """Cut all connections (of one market) without a word; returns how many."""
+        dropped = [connection for connection in self.open if market in (None, connection.market)]
+        for connection in dropped:
+            connection.abort()
+        return len(dropped)
+
+    def announce_shutdown(self, market: Market | None, now_ms: int) -> list[Connection]:
+        """Tell clients (of one market) that the server is about to close; returns who was told."""
+        payload = b'{"e":"serverShutdown","E":%d}' % now_ms
+        told = [connection for connection in self.open if market in (None, connection.market)]
+        for connection in told:
+            wrapped = b'{"stream":"!serverShutdown","data":%b}' % payload
+            self._broadcast.queue(connection, text_frame(wrapped if connection.combined else payload))
+        self._broadcast.flush()
+        return told
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(
+            *(connection.close(_GOING_AWAY, b"Server shutting down") for connection in list(self.open))
+        )
+        await asyncio.gather(*self._closing)
+
+    async def _listen(self, connection: Connection, response: web.WebSocketResponse) -> None:
+        async for message in response:
+            if message.type is WSMsgType.ERROR or connection.is_closing:
+                return
+            self.messages_total += 1
+            if not connection.admits(time.monotonic()):
+                self.rate_closed_total += 1
+                await connection.close(_POLICY, b"Too many requests")
+                return
+            self._handle(connection, message)
+
+    def _handle(self, connection: Connection, message: WSMessage) -> None:
+        if message.type is WSMsgType.PING:
+            connection.answer_ping(bytes(message.data))
+        elif message.type is WSMsgType.PONG:
+            connection.pong(bytes(message.data))
+        else:
+            text = message.data if isinstance(message.data, str) else message.data.decode("utf-8", "replace")
+            outcome = connection.session.handle(text)
+            # The answer stands before the first message of what it grants.
+            self._broadcast.queue(connection, text_frame(outcome.reply))
+            self._broadcast.flush()
+            self._leave(connection, outcome.unsubscribed)
+            self._join(connection, outcome.subscribed)
+
+    def _join(self, connection: Connection, names: tuple[str, ...]) -> None:
+        for name in names:
+            if connection.delivers(name):
+                self._broadcast.add(connection, (connection.market, name))
+
+    def _leave(self, connection: Connection, names: tuple[str, ...]) -> None:
+        for name in names:
+            self._broadcast.remove(connection, (connection.market, name))
+
+    def _admits(self, address: str) -> bool:
+        window = self._attempts.get(address)
+        if window is None:
+            if len(self._attempts) >= _MAX_ADDRESSES:
+                del self._attempts[next(iter(self._attempts))]
+            window = self._attempts[address] = RollingWindow(self._settings.connection_attempts, _ATTEMPTS_PERIOD_S)
+        return window.allow(time.monotonic())
+
+
+def _names_in(request: web.Request, *, combined: bool) -> list[str]:
+    """The streams that the URL names. A plus sign stands for itself, unlike in forms."""
+    if not combined:
+        return [name for name in request.match_info.get("names", "").split("/") if name]
+    for part in request.rel_url.raw_query_string.split("&"):
+        key, _, value = part.partition("=")
+        if key == "streams":
+            return [name for name in unquote(value).split("/") if name]
+    return []

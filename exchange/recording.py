@@ -1,0 +1,232 @@
+"""Recordings of exchange traffic: the line format, read as a stream.
+
+A recording is gzip (of any number of members) of one JSON object a line:
+`{"ts": <receive time in ms or null>, "market": "spot"|"futures", "conn": <path>, "raw": <the message>}`.
+`raw` stands in the line byte for byte as it was received.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+import structlog
+
+from binance.frames import slice_frame
+from exchange.fixed import decimals_used
+from exchange.symbols import SPOT_DECIMALS, SymbolSpec
+from market.errors import MarketError
+from market.streams import PARTIAL_DEPTHS, Kind, Market, StreamName
+
+_SAMPLES: Final = 200
+_QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL")
+_REST: Final = ("/api/", "/fapi/")
+
+_log = structlog.get_logger(__name__)
+
+
+class RecordedLine(msgspec.Struct):
+    """One line; `raw` is the message's bytes."""
+
+    ts: int | None
+    market: Market
+    conn: str
+    raw: msgspec.Raw
+
+
+class RecordedMessage(msgspec.Struct):
+    """One message of a stream, or the body of a REST answer where `stream` is None.
+
+    `path` is the connection's URL path, for REST with its query; `ts` is the receive time in ms.
+    """
+
+    ts: int | None
+    market: Market
+    path: str
+    stream: str | None
+    payload: bytes
+
+
+_decode: Final = msgspec.json.Decoder(RecordedLine).decode
+
+
+def read(path: Path) -> Iterator[RecordedMessage]:
+    """The messages of a recording, one at a time. What is no message of a stream is passed over.
+
+    A file that breaks off (its writer was killed) ends at its last whole line; a broken line is
+    logged and passed over.
+    """
+    with gzip.open(path, "rb") as lines:
+        while True:
+            try:
+                line = lines.readline()
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                _log.warning("recording breaks off", path=str(path), error=str(error))
+                return
+            if not line:
+                return
+            try:
+                recorded = _decode(line)
+            except msgspec.DecodeError as error:
+                _log.warning("recording has a broken line", path=str(path), error=str(error))
+                continue
+            message = _message(recorded)
+            if message is not None:
+                yield message
+
+
+class Levels(msgspec.Struct):
+    """The levels of a depth snapshot or update, under either of their names; `u` or `lastUpdateId` dates it."""
+
+    bids: list[tuple[str, str]] = []
+    asks: list[tuple[str, str]] = []
+    b: list[tuple[str, str]] = []
+    a: list[tuple[str, str]] = []
+    last_update_id: int = msgspec.field(name="lastUpdateId", default=0)
+    u: int = 0
+
+
+decode_levels: Final = msgspec.json.Decoder(Levels).decode
+
+
+class _Prices(msgspec.Struct):
+    p: str = ""
+    q: str = ""
+
+
+class _Quote(msgspec.Struct):
+    b: str = ""
+    B: str = ""
+    a: str = ""
+    A: str = ""
+
+
+class _Ohlc(msgspec.Struct):
+    o: str
+    h: str
+    l: str  # noqa: E741 # the wire's letter
+    c: str
+    v: str
+
+
+class _Kline(msgspec.Struct):
+    k: _Ohlc
+
+
+class Contents(msgspec.Struct):
+    """What a recording holds: its symbols, its stream names, and how many messages."""
+
+    specs: list[SymbolSpec]
+    streams: set[tuple[Market, str]]
+    messages: int
+
+
+def survey(path: Path) -> Contents:
+    """Read a recording once and see what it holds. Decimals, ticks and steps are those of its first messages."""
+    streams: set[tuple[Market, str]] = set()
+    sightings: dict[tuple[Market, str], _Sighting] = {}
+    count = 0
+    for message in read(path):
+        count += 1
+        symbol = depth_symbol(message.path) if message.stream is None else _symbol_of(message)
+        if message.stream is not None:
+            streams.add((message.market, message.stream))
+        if symbol is not None:
+            sightings.setdefault((message.market, symbol), _Sighting()).look(message)
+    specs = [sighting.spec(market, symbol) for (market, symbol), sighting in sightings.items()]
+    return Contents(specs, streams, count)
+
+
+def depth_symbol(path: str) -> str | None:
+    """The upper-case symbol of a recorded depth request, None for any other path."""
+    parts = urlsplit(path)
+    if not parts.path.endswith("/depth"):
+        return None
+    return dict(parse_qsl(parts.query)).get("symbol", "").upper() or None
+
+
+def _message(line: RecordedLine) -> RecordedMessage | None:
+    raw = bytes(line.raw)
+    if line.conn.startswith(_REST):
+        return RecordedMessage(line.ts, line.market, line.conn, None, raw)
+    sliced = slice_frame(raw)
+    if sliced is not None:
+        return RecordedMessage(line.ts, line.market, line.conn, sliced[0].decode(), sliced[1])
+    # Raw mode: the one stream stands in the path.
+    _, _, name = unquote(line.conn).partition("/ws/")
+    if not name or "/" in name:
+        return None
+    return RecordedMessage(line.ts, line.market, line.conn, name, raw)
+
+
+def _symbol_of(message: RecordedMessage) -> str | None:
+    try:
+        stream = StreamName.parse(message.stream or "", message.market)
+    except MarketError:
+        return None
+    return stream.symbol.upper() if "*" not in stream.symbol else None
+
+
+class _Sighting:
+    """The prices and quantities seen of one symbol, as far as its decimals go."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str | None, int] = {}
+        self._decimals = [0, 0]
+        self._used = [0, 0]
+
+    def look(self, message: RecordedMessage) -> None:
+        """Learn from one message, at most _SAMPLES of a stream."""
+        seen = self._seen.get(message.stream, 0)
+        if seen >= _SAMPLES:
+            return
+        self._seen[message.stream] = seen + 1
+        try:
+            for price, quantity in _samples(message):
+                self._learn(0, price)
+                self._learn(1, quantity)
+        except msgspec.DecodeError as error:
+            _log.warning("recorded message not understood", stream=message.stream, error=str(error))
+
+    def spec(self, market: Market, symbol: str) -> SymbolSpec:
+        """What was learnt."""
+        quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "USDT")
+        spot = market is Market.SPOT
+        price_decimals, quantity_decimals = (SPOT_DECIMALS, SPOT_DECIMALS) if spot else self._decimals
+        return SymbolSpec(
+            market=market,
+            symbol=symbol,
+            base=symbol.removesuffix(quote) or symbol,
+            quote=quote,
+            price_decimals=price_decimals,
+            quantity_decimals=quantity_decimals,
+            tick=10 ** (price_decimals - self._used[0]),
+            step=10 ** (quantity_decimals - self._used[1]),
+        )
+
+    def _learn(self, which: int, text: str) -> None:
+        self._decimals[which] = max(self._decimals[which], len(text.partition(".")[2]))
+        self._used[which] = max(self._used[which], decimals_used(text))
+
+
+def _samples(message: RecordedMessage) -> list[tuple[str, str]]:
+    if message.stream is None:
+        levels = decode_levels(message.payload)
+        return levels.bids + levels.asks
+    kind = StreamName.parse(message.stream, message.market).kind
+    if kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
+        levels = decode_levels(message.payload)
+        return levels.b + levels.a + levels.bids + levels.asks
+    if kind in (Kind.TRADE, Kind.AGG_TRADE):
+        prices = msgspec.json.decode(message.payload, type=_Prices)
+        return [(prices.p, prices.q)]
+    if kind is Kind.BOOK_TICKER:
+        quote = msgspec.json.decode(message.payload, type=_Quote)
+        return [(quote.b, quote.B), (quote.a, quote.A)]
+    if kind is Kind.KLINE:
+        k = msgspec.json.decode(message.payload, type=_Kline).k
+        return [(k.o, k.v), (k.h, k.v), (k.l, k.v), (k.c, k.v)]
+    return []

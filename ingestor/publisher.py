@@ -1,0 +1,136 @@
+"""Puts what the exchange sent on the bus: messages in batches, last values in its cache."""
+
+import asyncio
+import time
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import field
+
+from bus.base import Bus
+from bus.loglimit import LogLimit
+from ingestor.backlog import Backlog
+from market.cursors import cursor_of
+from market.messages import Message
+from market.payloads import Ticker, decode_payload
+from market.streams import ALL, Kind, Market, StreamName, price_key
+from market.views import price_update
+
+logger = structlog.get_logger(__name__)
+
+VALUES_PERIOD_S: Final = 0.25
+"""How far apart two writes of one stream's last value are at least, in s."""
+
+
+class _Element(msgspec.Struct, gc=False):
+    event_ms: int = field(name="E")
+
+
+_decode_array: Final = msgspec.json.Decoder(list[_Element]).decode
+
+
+class Publisher:
+    """Publishes everything that arrives in one turn of the loop as one batch.
+
+    While a batch is on its way the next one collects (ingestor/backlog.py bounds it). Of each state
+    stream the last value is put under `StreamName.last_key`, as the message's bus form, at most
+    four times a second; of spot tickers also document 002's price under `price_key`.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.backlog = Backlog()
+        self.published_total = 0
+        self.batches_total = 0
+        self.malformed_total = 0
+        """Payloads without a cursor, or without what a price needs; the former are not published."""
+        self._bus = bus
+        self._arrived = asyncio.Event()
+        self._latest: dict[StreamName, Message] = {}
+        self._max_lag_us = 0
+        self._malformed_log = LogLimit()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._write_values())]
+
+    async def close(self) -> None:
+        """Stop; what has not left yet is gone."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def take(self, stream: StreamName, payload: bytes, received_us: int) -> None:
+        """Publish one payload that was received at `received_us`; returns at once."""
+        try:
+            cursor = _array_cursor(payload) if payload.startswith(b"[") else cursor_of(stream, payload)
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._note_malformed(stream, payload, error)
+            return
+        message = Message(stream, cursor, received_us, payload)
+        self.backlog.add(message)
+        if stream.is_state:
+            self._latest[stream] = message
+        self._arrived.set()
+
+    def take_max_lag_ms(self) -> float:
+        """The longest time from receiving a message to having published it, in ms, since the last call."""
+        lag_us, self._max_lag_us = self._max_lag_us, 0
+        return lag_us / 1_000
+
+    async def _publish(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            batch = self.backlog.take()
+            try:
+                await self._bus.publish(batch)
+            except Exception:  # one batch that fails must not end all publishing
+                logger.exception("batch not published", messages=len(batch))
+                continue
+            self.batches_total += 1
+            self.published_total += len(batch)
+            # The first one has waited longest.
+            self._max_lag_us = max(self._max_lag_us, time.time_ns() // 1_000 - batch[0].received_us)
+
+    async def _write_values(self) -> None:
+        while True:
+            await asyncio.sleep(VALUES_PERIOD_S)
+            latest, self._latest = self._latest, {}
+            if not latest:
+                continue
+            try:
+                await self._bus.put(self._values(latest))
+            except Exception:  # the next write brings newer values
+                logger.exception("last values not written", streams=len(latest))
+
+    def _values(self, latest: dict[StreamName, Message]) -> dict[str, bytes]:
+        values: dict[str, bytes] = {}
+        for stream, message in latest.items():
+            values[stream.last_key] = message.encode()
+            if stream.kind is not Kind.TICKER or stream.market is not Market.SPOT or stream.symbol == ALL:
+                continue
+            try:
+                ticker = decode_payload(stream, message.payload)
+                if isinstance(ticker, Ticker):
+                    values[price_key(stream.symbol)] = price_update(ticker)
+            except (msgspec.MsgspecError, ValueError) as error:
+                self._note_malformed(stream, message.payload, error)
+        return values
+
+    def _note_malformed(self, stream: StreamName, payload: bytes, error: Exception) -> None:
+        self.malformed_total += 1
+        if (held_back := self._malformed_log.admit()) is not None:
+            logger.warning(
+                "malformed payload", stream=str(stream), error=str(error), start=payload[:200], held_back=held_back
+            )
+
+
+def _array_cursor(payload: bytes) -> int:
+    """The cursor of an all-market array: its first element's event time. Raises ValueError for an empty one."""
+    elements = _decode_array(payload)
+    if not elements:
+        raise ValueError("empty array")
+    return elements[0].event_ms

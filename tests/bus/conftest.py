@@ -1,0 +1,52 @@
+"""A bus of each kind on a real broker, and ends of it that are closed when the test is over."""
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from bus import open_bus
+from bus.base import AnnouncementHandler, Bus, MessageHandler
+from tests.bus.support import connected
+from tests.support.processes import Process
+
+OpenEnd = Callable[..., Awaitable[Bus]]
+
+
+@pytest.fixture(autouse=True)
+def _asyncio_has_nothing_to_complain_about(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Errors that nobody awaited end in asyncio's log; here they fail the test."""
+    yield
+    gc.collect()
+    complaints = [record.getMessage() for record in caplog.get_records("call") if record.name == "asyncio"]
+    assert complaints == []
+
+
+@pytest.fixture(params=["memory", "redis"])
+def bus_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "memory":
+        return f"memory://{uuid4()}"
+    server: Process = request.getfixturevalue("redis")
+    return f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+async def open_end(bus_url: str) -> AsyncIterator[OpenEnd]:
+    """Opens a started, connected end: `await open_end(handler, topic=handler, ...)`."""
+    ends: list[Bus] = []
+
+    async def open_one(handler: MessageHandler | None = None, **topics: AnnouncementHandler) -> Bus:
+        end = open_bus(bus_url, f"end-{len(ends)}")
+        ends.append(end)
+        if handler is not None:
+            end.on_messages(handler)
+        for topic, listener in topics.items():
+            end.listen(topic, listener)
+        await end.start()
+        await connected(end)
+        return end
+
+    yield open_one
+    for end in ends:
+        await end.close()

@@ -1,0 +1,436 @@
+"""What the Redis bus does when its server dies, hangs, refuses or speaks nonsense: on a real server."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Connection, Redis
+from structlog.testing import capture_logs
+
+from bus import redis_link
+from bus.base import VALUE_TTL_S
+from bus.redis import RedisBus
+from market.messages import Message
+from market.streams import StreamName
+from tests.bus.support import BTC, ETH, Inbox, connected, disconnected, eventually, message, until
+from tests.support.processes import Process, free_port, redis_server
+
+
+@asynccontextmanager
+async def end_on(server: Process | str, name: str = "", inbox: Inbox | None = None) -> AsyncIterator[RedisBus]:
+    """A started end, not necessarily connected yet."""
+    end = RedisBus(server if isinstance(server, str) else f"redis://127.0.0.1:{server.port}/0", name)
+    if inbox is not None:
+        end.on_messages(inbox.take)
+    await end.start()
+    try:
+        yield end
+    finally:
+        await end.close()
+
+
+@asynccontextmanager
+async def admin_of(server: Process) -> AsyncIterator[Redis]:
+    """A client of its own, to look at the server from the side."""
+    client = Redis(port=server.port)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def publishing(sender: RedisBus, stream: StreamName = BTC) -> AsyncIterator[None]:
+    """Publish one message after the other, as an ingestor does."""
+
+    async def publish() -> None:
+        cursor = 0
+        while True:
+            cursor += 1
+            await sender.publish([message(stream, cursor)])
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(publish())
+    try:
+        yield
+        assert not task.done(), "publishing raised"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextmanager
+def paused(server: Process) -> Iterator[None]:
+    """A server that keeps its connections and does nothing."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+async def flows_again(inbox: Inbox) -> None:
+    """Messages arrive that were not there when this was called."""
+    seen = len(inbox.messages)
+    await until(lambda: len(inbox.messages) > seen + 3, "data flows again")
+
+
+async def pings_of(admin: Redis) -> int:
+    """How many pings the server has answered."""
+    return int((await admin.info("commandstats")).get("cmdstat_ping", {"calls": 0})["calls"])
+
+
+async def start_again(server: Process) -> None:
+    await asyncio.to_thread(server.start)
+
+
+async def test_data_flows_again_when_a_killed_server_is_back_without_a_restart_of_anything(redis: Process) -> None:
+    inbox = Inbox()
+    async with end_on(redis, "sender") as sender, end_on(redis, "receiver", inbox) as receiver:
+        await connected(sender)
+        await receiver.subscribe([BTC])
+        async with publishing(sender):
+            await flows_again(inbox)
+            for times in (1, 2):
+                redis.kill()
+                await disconnected(sender)
+                await disconnected(receiver)
+                await until(lambda: sender.dropped_total > 0, "drops are counted")
+                await start_again(redis)
+                await flows_again(inbox)
+                assert receiver.connected
+                assert receiver.connects_total == times + 1
+        cursors = [received.cursor for received in inbox.messages]
+        assert cursors == sorted(set(cursors))
+        assert receiver.handler_errors_total == receiver.malformed_total == 0
+
+
+async def test_nothing_published_while_the_server_is_away_comes_later(redis: Process) -> None:
+    inbox = Inbox()
+    async with end_on(redis) as sender, end_on(redis, inbox=inbox) as receiver:
+        await connected(sender)
+        await connected(receiver)
+        await receiver.subscribe([BTC])
+        redis.kill()
+        await disconnected(sender)
+        await sender.publish([message(cursor=1), message(cursor=2)])
+        await sender.announce("demand", b"{}")
+        assert sender.dropped_total == 3
+        await start_again(redis)
+        await connected(sender)
+        await connected(receiver)
+        await sender.publish([message(cursor=3)])
+        assert [received.cursor for received in await inbox.holds(1)] == [3]
+
+
+async def test_what_was_subscribed_and_unsubscribed_while_the_server_was_away_holds(redis: Process) -> None:
+    inbox = Inbox()
+    heard: list[bytes] = []
+    receiver = RedisBus(f"redis://127.0.0.1:{redis.port}")
+    receiver.on_messages(inbox.take)
+    receiver.listen("demand", heard.append)
+    await receiver.start()
+    async with end_on(redis) as sender:
+        await connected(receiver)
+        await receiver.subscribe([BTC])
+        redis.kill()
+        await disconnected(receiver)
+        await receiver.subscribe([ETH])
+        await receiver.unsubscribe([BTC])
+        await start_again(redis)
+        await connected(receiver)
+        await connected(sender)
+        await sender.publish([message(BTC), message(ETH)])
+        await sender.announce("demand", b"{}")
+        assert await inbox.holds(1) == [message(ETH)]
+        await until(lambda: heard == [b"{}"], "the topic is restored")
+    await receiver.close()
+
+
+async def test_subscriptions_stand_before_connected_turns_true_again(redis: Process) -> None:
+    streams = [StreamName.parse(f"s{number}usdt@trade") for number in range(2_000)]
+    async with end_on(redis) as receiver:
+        await receiver.subscribe(streams)
+        await connected(receiver)
+        redis.kill()
+        await disconnected(receiver)
+        await start_again(redis)
+        await connected(receiver)
+        async with admin_of(redis) as admin:
+            assert len(await admin.pubsub_channels()) == 2_000
+
+
+async def test_a_server_that_hangs_is_noticed_and_used_again_when_it_goes_on(redis: Process) -> None:
+    inbox = Inbox()
+    async with end_on(redis) as sender, end_on(redis, inbox=inbox) as receiver:
+        await connected(sender)
+        await receiver.subscribe([BTC])
+        async with publishing(sender):
+            await flows_again(inbox)
+            with paused(redis):
+                await disconnected(receiver)
+                await disconnected(sender)
+                dropped = sender.dropped_total
+                await until(lambda: sender.dropped_total > dropped, "drops are counted")
+                assert await sender.get(["last:a"]) == [None]
+                await receiver.subscribe([ETH])
+            await flows_again(inbox)
+            await sender.publish([message(ETH)])
+            await until(lambda: message(ETH) in inbox.messages, "what was subscribed meanwhile")
+
+
+async def test_a_verb_under_way_when_the_server_hangs_ends_without_an_error(
+    redis: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "PING_INTERVAL_S", 0.1)
+    async with end_on(redis) as end:
+        await connected(end)
+        with paused(redis):
+            _, _, _, values, _ = await asyncio.gather(
+                end.publish([message(), message()]),
+                end.announce("demand", b"{}"),
+                end.put({"last:a": b"1"}),
+                end.get(["last:a", "last:b"]),
+                end.subscribe([BTC]),
+            )
+            assert values == [None, None]
+            assert end.dropped_total == 3
+            await disconnected(end)
+
+
+async def test_a_process_that_stood_still_itself_keeps_its_connection(
+    redis: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "PING_INTERVAL_S", 0.05)
+    async with end_on(redis) as end:
+        await connected(end)
+        time.sleep(0.05 * redis_link.SILENT_PINGS_MAX * 3)  # noqa: ASYNC251 # this is the standstill
+        async with admin_of(redis) as admin:
+            before = await pings_of(admin)
+
+            async def pinged_on() -> bool:
+                return await pings_of(admin) > before + 4 * redis_link.SILENT_PINGS_MAX
+
+            await eventually(pinged_on, "the heartbeat goes on")
+        assert end.connected
+        assert end.connects_total == 1
+
+
+async def test_a_bus_starts_without_a_server_and_connects_when_there_is_one(tmp_path: Path) -> None:
+    port = free_port()
+    inbox = Inbox()
+    async with end_on(f"redis://127.0.0.1:{port}", inbox=inbox) as end:
+        await end.subscribe([BTC])
+        await end.publish([message()])
+        await end.put({"last:a": b"1"})
+        assert await end.get(["last:a"]) == [None]
+        assert not end.connected
+        assert end.dropped_total == 1
+        with redis_server(tmp_path, port):
+            await connected(end)
+            await end.publish([message(cursor=2)])
+            assert await inbox.holds(1) == [message(cursor=2)]
+
+
+@pytest.mark.parametrize("kind", ["normal", "pubsub"])
+async def test_either_connection_may_be_cut(redis: Process, kind: str) -> None:
+    inbox = Inbox()
+    async with end_on(redis) as sender, end_on(redis, inbox=inbox) as receiver, admin_of(redis) as admin:
+        await connected(sender)
+        await connected(receiver)
+        await receiver.subscribe([BTC])
+        assert await admin.client_kill_filter(_type=kind, skipme=True) > 0
+        await until(lambda: receiver.connects_total == 2, "the receiver connects again")
+        await connected(sender)
+        async with publishing(sender):
+            await flows_again(inbox)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closing_while_the_bus_tidies_up_leaves_nothing_open(redis: Process, turns: int) -> None:
+    async with end_on(redis) as end, admin_of(redis) as admin:
+        await connected(end)
+        cut = asyncio.ensure_future(admin.client_kill_filter(_type="pubsub"))
+        while end.connected:  # noqa: ASYNC110 # the very turn in which the bus notices is what is wanted
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await end.close()
+        assert end._open_connections == []
+        assert await cut == 1
+
+
+async def test_subscribe_returns_when_the_server_has_it(redis: Process) -> None:
+    streams = [StreamName.parse(f"s{number}usdt@trade") for number in range(5_000)]
+    inbox = Inbox()
+    async with end_on(redis, inbox=inbox) as receiver, admin_of(redis) as admin:
+        await connected(receiver)
+        await receiver.subscribe(streams)
+        assert len(await admin.pubsub_channels()) == 5_000
+        await receiver.publish([message(stream) for stream in streams])
+        assert [received.stream for received in await inbox.holds(5_000)] == streams
+        await receiver.unsubscribe(streams[1:])
+        assert await admin.pubsub_channels() == [streams[0].channel.encode()]
+
+
+async def test_anybody_can_read_and_write_the_bus_with_redis_cli(redis: Process) -> None:
+    inbox = Inbox()
+    async with end_on(redis, inbox=inbox) as end, admin_of(redis) as admin, admin.pubsub() as watcher:
+        await connected(end)
+        await end.subscribe([BTC])
+        await watcher.subscribe("md:spot:btcusdt@trade", "ctl:demand")
+        await end.publish([message(cursor=7, payload=b'{"t":7}')])
+        await end.announce("demand", b"{}")
+        seen: list[tuple[bytes, bytes]] = []
+        while len(seen) < 2:
+            if (found := await watcher.get_message(ignore_subscribe_messages=True, timeout=5)) is not None:
+                seen.append((found["channel"], found["data"]))
+        assert seen == [
+            (b"md:spot:btcusdt@trade", b'7 1700000000000000 {"t":7}'),
+            (b"ctl:demand", b"{}"),
+        ]
+        await admin.publish("md:spot:btcusdt@trade", b"8 9 {}")
+        assert (await inbox.holds(2))[1] == Message(BTC, 8, 9, b"{}")
+
+
+async def test_what_is_no_message_is_counted_logged_once_and_harms_nothing(redis: Process) -> None:
+    inbox = Inbox()
+    with capture_logs() as logs:
+        async with end_on(redis, inbox=inbox) as end, admin_of(redis) as admin:
+            await connected(end)
+            await end.subscribe([BTC])
+            for nonsense in (b"", b"12", b"1 2", b"one 2 {}", b"\xff\xfe \x00 {}", b"1.5 2 {}"):
+                await admin.publish(BTC.channel, nonsense)
+            await end.publish([message()])
+            assert await inbox.holds(1) == [message()]
+            assert end.malformed_total == 6
+            assert end.connects_total == 1
+    assert sum(line["event"] == "no message in what the bus brought" for line in logs) == 1
+
+
+async def test_values_expire(redis: Process) -> None:
+    async with end_on(redis) as end, admin_of(redis) as admin:
+        await connected(end)
+        await end.put({BTC.last_key: b"1", ETH.last_key: b"2"})
+        for key in (BTC.last_key, ETH.last_key):
+            assert 0 < await admin.ttl(key) <= VALUE_TTL_S
+        await admin.pexpire(BTC.last_key, 1)
+
+        async def expired() -> bool:
+            return not await admin.exists(BTC.last_key)
+
+        await eventually(expired, "the value expires")
+        assert await end.get([BTC.last_key, ETH.last_key]) == [None, b"2"]
+
+
+async def test_what_the_server_refuses_is_logged_and_counted_as_dropped(redis: Process) -> None:
+    inbox = Inbox()
+    async with end_on(redis, inbox=inbox) as end, admin_of(redis) as admin:
+        await connected(end)
+        await end.subscribe([BTC])
+        await admin.acl_setuser("default", commands=["-publish", "-set", "-mget"], enabled=True, nopass=True)
+        with capture_logs() as logs:
+            await end.publish([message(), message()])
+            await end.put({"last:a": b"1"})
+            assert await end.get(["last:a"]) == [None]
+        assert end.dropped_total == 2
+        assert "redis refused a command" in [line["event"] for line in logs]
+        await admin.acl_setuser("default", commands=["+publish"], enabled=True, nopass=True)
+        await end.publish([message(cursor=2)])
+        assert await inbox.holds(1) == [message(cursor=2)]
+
+
+async def test_a_cancelled_request_leaves_the_replies_of_the_others_in_place(redis: Process) -> None:
+    async with end_on(redis) as end:
+        await connected(end)
+        await end.put({"last:a": b"1", "last:b": b"2"})
+        cancelled = asyncio.create_task(end.get(["last:a"]))
+        await asyncio.sleep(0)
+        kept = asyncio.create_task(end.get(["last:b"]))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        assert await kept == [b"2"]
+        assert cancelled.cancelled()
+
+
+async def test_requests_past_the_limit_are_dropped_and_counted(redis: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_link, "IN_FLIGHT_MAX", 10)
+    async with end_on(redis) as end:
+        await connected(end)
+        await asyncio.gather(*(end.publish([message()]) for _ in range(15)))
+        assert end.dropped_total >= 5
+        assert end.connected
+        assert end.connects_total == 1
+
+
+async def test_the_server_shows_who_is_connected(redis: Process) -> None:
+    async with end_on(redis, "replica-1") as end, admin_of(redis) as admin:
+        await connected(end)
+        assert [client["name"] for client in await admin.client_list()].count("replica-1") == 2
+
+
+def test_a_name_that_the_server_would_refuse_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="no spaces"):
+        RedisBus("redis://127.0.0.1", "replica 1")
+
+
+async def test_a_wrong_password_is_logged_without_the_password_and_retried(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with admin_of(server) as admin:
+            await admin.config_set("requirepass", "open-sesame")
+            with capture_logs() as logs:
+                async with end_on(f"redis://:not-sesame@127.0.0.1:{server.port}/0") as end:
+                    await until(lambda: bool(logs), "the refusal is logged")
+                    assert not end.connected
+            assert "sesame" not in repr(logs)
+            async with end_on(f"redis://:open-sesame@127.0.0.1:{server.port}/0") as end:
+                await connected(end)
+
+
+def redis_server_with_tls(directory: Path) -> tuple[Process, Path]:
+    """A Redis that speaks only TLS, and the certificate to trust."""
+    key, certificate, port = directory / "key.pem", directory / "cert.pem", free_port()
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    command = [
+        *("redis-server", "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""),
+        *("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"),
+    ]
+    return Process(command, port, directory / "redis-tls.log"), certificate
+
+
+async def test_an_encrypted_connection_carries_the_same(tmp_path: Path) -> None:
+    server, certificate = redis_server_with_tls(tmp_path)
+    inbox = Inbox()
+    with server:
+        async with end_on(f"rediss://localhost:{server.port}/0?ssl_ca_certs={certificate}", inbox=inbox) as end:
+            await connected(end)
+            await end.subscribe([BTC])
+            await end.publish([message(cursor=number, payload=b"x" * 5_000) for number in range(500)])
+            assert [received.cursor for received in await inbox.holds(500)] == list(range(500))
+            server.kill()
+            await disconnected(end)
+            await start_again(server)
+            await connected(end)
+
+
+async def test_redis_py_still_hands_out_its_transport(redis: Process) -> None:
+    connection = Connection(port=redis.port)
+    await connection.connect()  # type: ignore[no-untyped-call] # redis-py
+    assert connection._writer is not None, "bus/redis.py takes the transport from here"
+    assert connection._reader is not None
+    assert connection._reader._buffer == b"", "the handshake left bytes that the link would never see"  # type: ignore[attr-defined] # asyncio's own
+    assert hasattr(connection._writer.transport, "set_protocol")
+    await connection.disconnect()

@@ -1,0 +1,126 @@
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import nginx
+from deploy.check_config import compose_services, container_values, local_configuration, nginx_findings
+from deploy.plan import ROOT
+from exchange.settings import ExchangeServerSettings
+from ingestor.settings import IngestorSettings
+from server.settings import ReplicaSettings
+
+ROLES = {"exchange": ExchangeServerSettings, "ingestor": IngestorSettings, "app1": ReplicaSettings}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return compose_services()
+
+
+def test_nginx_and_its_linter_find_nothing_in_the_local_cluster_s_configuration(tmp_path: Path) -> None:
+    assert nginx_findings(local_configuration(tmp_path), tmp_path) == []
+
+
+def test_nginx_and_its_linter_find_nothing_in_the_container_s_configuration(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    values = container_values(services, tmp_path)
+    assert nginx_findings(nginx.render(nginx.TEMPLATE.read_text(), values), tmp_path) == []
+
+
+def test_a_misspelt_directive_is_found(tmp_path: Path) -> None:
+    broken = local_configuration(tmp_path).replace("proxy_buffering off", "proxy_bufering off")
+    assert 'unknown directive "proxy_bufering"' in nginx_findings(broken, tmp_path)[0]
+
+
+def test_what_a_linter_knows_to_be_unsafe_is_found(tmp_path: Path) -> None:
+    unsafe = local_configuration(tmp_path).replace("Host $requested_host", "Host $http_host")
+    assert "host_spoofing" in nginx_findings(unsafe, tmp_path)[0]
+
+
+def test_a_template_with_a_setting_that_nobody_gave_is_refused() -> None:
+    with pytest.raises(ValueError, match="NGINX_LISTEN, NGINX_USER"):
+        nginx.render("${NGINX_USER} listen ${NGINX_LISTEN}; $host", {})
+
+
+def test_nginx_s_own_variables_are_left_alone() -> None:
+    assert nginx.render("listen ${NGINX_LISTEN}; $host ${host}", {"NGINX_LISTEN": "1"}) == "listen 1; $host ${host}"
+
+
+def test_the_container_gives_every_setting_of_the_template_and_substitutes_no_other(services: dict[str, Any]) -> None:
+    environment = services["nginx"]["environment"]
+    given = {name for name in environment if re.search(environment["NGINX_ENVSUBST_FILTER"], name)}
+
+    assert nginx.placeholders(nginx.TEMPLATE.read_text()) == given - {
+        "NGINX_ENVSUBST_FILTER",
+        "NGINX_ENVSUBST_OUTPUT_DIR",
+    }
+
+
+def test_the_documents_ports_all_lead_to_nginx_and_nothing_else_has_one(services: dict[str, Any]) -> None:
+    ports = {port["published"]: port["target"] for port in services["nginx"]["ports"]}
+
+    assert ports == {"8080": 8080, "8081": 8080, "5021": 8080}
+    assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
+
+
+def test_every_container_is_bounded_restarted_and_unprivileged(services: dict[str, Any]) -> None:
+    assert services.keys() == {"redis", "exchange", "ingestor", "app1", "app2", "nginx"}
+    for name, service in services.items():
+        assert service["restart"] in ("unless-stopped", "on-failure"), name
+        assert int(service["mem_limit"]) > 0, name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "user" in service or service["image"] == "tickcast:local", name
+    assert "USER 10001" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_container_s_settings_are_ones_that_its_process_takes(
+    services: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in services[name]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    settings = ROLES[name]().model_dump()
+
+    assert settings["exchange_url"] == "http://exchange:9100"
+    assert settings.get("bus_url", "redis://redis:6379/0") == "redis://redis:6379/0"
+
+
+def test_the_example_of_an_environment_names_only_settings_that_exist() -> None:
+    named = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    known = {field.upper() for role in ROLES.values() for field in role.model_fields}
+
+    assert "EXCHANGE" in named
+    assert named - known == nginx.LIMITS.keys()
+
+
+def test_clients_are_let_in_only_when_the_replicas_are_healthy(services: dict[str, Any]) -> None:
+    assert {name: wait["condition"] for name, wait in services["nginx"]["depends_on"].items()} == {
+        "app1": "service_healthy",
+        "app2": "service_healthy",
+    }
+    assert services["app1"]["depends_on"]["redis"]["condition"] == "service_healthy"
+    assert (services["app1"]["environment"]["PORT"], services["app2"]["environment"]["PORT"]) == ("3000", "3001")
+
+
+def test_the_image_holds_what_runs_and_nothing_else() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    packages = set(
+        re.findall(r'"(\w+)"', re.findall(r"root_packages = (.*)", (ROOT / "pyproject.toml").read_text())[0])
+    )
+
+    assert kept == packages | {"requirements.txt", "app.py", "clients"}
+
+
+def test_bare_make_lists_every_command() -> None:
+    listed = subprocess.run(["make", "-s"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    commands = re.findall(r"^make (\w+)", listed, re.MULTILINE)
+
+    declared = re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    assert set(commands) == set(declared) - {"servers", "node", "chromium"}

@@ -1,0 +1,205 @@
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.market.samples import sample
+from tests.server.conftest import Client, Served, until
+
+TICKER = sample("spot:btcusdt@ticker")
+
+
+async def test_a_client_is_greeted_as_document_002_says(client: Client) -> None:
+    greeting = client.named("connected")[0]
+    assert greeting["message"] == "Connected to WebSocket Streaming Service"
+    assert greeting["client_id"] == client.io.get_sid()
+    assert (greeting["replica"], greeting["source"]) == ("r1", "simulated")
+
+
+async def test_a_subscriber_receives_every_message_once_and_in_order(served: Served, client: Client) -> None:
+    reply = await client.call("subscribe", {"streams": ["btcusdt@trade"]})
+    assert reply == {
+        "ok": True,
+        "subscribed": [{"stream": "spot:btcusdt@trade", "cursor": None, "snapshot": None}],
+        "rejected": [],
+    }
+    sent = await served.publish("btcusdt@trade", b'{"p":"1.50"}', count=500)
+    await until(lambda: len(client.named("trade")) >= 500, "all trades")
+    assert [body["cursor"] for body in client.named("trade")] == [message.cursor for message in sent]
+    first = client.named("trade")[0]
+    assert first == {
+        "stream": "spot:btcusdt@trade",
+        "cursor": sent[0].cursor,
+        "ts": sent[0].received_us // 1000,
+        "data": {"p": "1.50"},
+    }
+
+
+async def test_the_acknowledgement_brings_the_latest_value_before_any_live_message(
+    served: Served, client: Client
+) -> None:
+    await client.call("subscribe", {"streams": ["btcusdt@ticker"]})
+    (latest,) = await served.publish("btcusdt@ticker", TICKER)
+    await until(lambda: client.named("ticker"), "first ticker")
+    other = Client()
+    await other.connect(served.url, "websocket")
+    reply = await other.call("subscribe", {"streams": ["btcusdt@ticker"]})
+    assert reply["subscribed"][0]["cursor"] == latest.cursor
+    assert reply["subscribed"][0]["snapshot"]["c"] == "67012.34000000"
+    assert other.named("ticker") == []
+    await other.io.disconnect()
+
+
+async def test_without_an_acknowledgement_the_snapshot_comes_as_the_first_event(served: Served, client: Client) -> None:
+    await served.publish("btcusdt@ticker", TICKER)  # a default stream: the replica receives it anyway
+    await client.io.emit("subscribe", {"streams": ["btcusdt@ticker"]})
+    await until(lambda: client.named("ticker"), "snapshot")
+    await served.publish("btcusdt@ticker", TICKER)
+    await until(lambda: len(client.named("ticker")) == 2, "live message")
+    cursors = [body["cursor"] for body in client.named("ticker")]
+    assert cursors == sorted(set(cursors))
+
+
+async def test_no_message_slips_between_snapshot_and_live_messages(served: Served) -> None:
+    """Clients that subscribe while messages pour in see their snapshot's successor first."""
+    done = asyncio.Event()
+
+    async def pour() -> None:
+        while not done.is_set():
+            await served.publish("btcusdt@ticker", TICKER, count=3)
+            await asyncio.sleep(0)
+
+    pouring = asyncio.create_task(pour())
+    for _ in range(10):
+        joiner = Client()
+        await joiner.connect(served.url, "websocket")
+        reply = await joiner.call("subscribe", {"streams": ["btcusdt@ticker"]})
+        start: int = reply["subscribed"][0]["cursor"] or 0
+        await until(partial(_has_tickers, joiner, 20), "live messages")
+        cursors = [body["cursor"] for body in joiner.named("ticker")]
+        assert cursors == list(range(start + 1, start + 1 + len(cursors)))
+        await joiner.io.disconnect()
+    done.set()
+    await pouring
+
+
+def _has_tickers(client: Client, count: int) -> bool:
+    return len(client.named("ticker")) >= count
+
+
+async def test_document_002_gets_price_updates_and_its_confirmation(served: Served, client: Client) -> None:
+    await served.publish("btcusdt@ticker", TICKER)
+    await client.io.emit("subscribe", {"symbols": ["BTCUSDT", "ethusdt"]})
+    await until(lambda: client.named("subscribed"), "confirmation")
+    assert client.named("subscribed") == [{"symbols": ["BTCUSDT", "ethusdt"], "message": "Subscribed to 2 symbols"}]
+    snapshot = client.named("price_update")[0]
+    assert (snapshot["symbol"], snapshot["price"], snapshot["changePercent"]) == ("BTCUSDT", 67012.34, 0.02)
+    await served.publish("btcusdt@ticker", TICKER)
+    await until(lambda: len(client.named("price_update")) == 2, "live update")
+    await client.io.emit("unsubscribe", {"symbols": "BTCUSDT"})
+    await until(lambda: client.named("unsubscribed"), "confirmation")
+    assert client.named("unsubscribed") == [{"symbols": ["BTCUSDT"], "message": "Unsubscribed from 1 symbols"}]
+    await served.publish("btcusdt@ticker", TICKER)
+    await client.call("subscriptions")
+    assert len(client.named("price_update")) == 2
+
+
+async def test_document_003_gets_ticks_at_its_interval(served: Served, client: Client) -> None:
+    await client.io.emit("subscribe", ["BTC", "ETH"])
+    await client.call("subscriptions")
+    await served.publish("btcusdt@ticker", TICKER)
+    await until(lambda: len(client.named("crypto:update")) >= 3, "three ticks")
+    ticks = client.named("crypto:update")
+    assert {(tick["symbol"], tick["price"], tick["change"]) for tick in ticks} == {("BTC", 67012.34, "0.02%")}
+    stamps = [tick["ts"] for tick in ticks]
+    assert len(set(stamps)) == len(stamps)
+
+
+async def test_typed_requests_name_streams_as_documents_000_and_001_do(served: Served, client: Client) -> None:
+    request = {"streamType": "kline", "symbols": ["BTCUSDT"], "options": {"interval": "5m"}, "market": "futures"}
+    reply = await client.call("subscribe", request)
+    assert [entry["stream"] for entry in reply["subscribed"]] == ["futures:btcusdt@kline_5m"]
+    await served.publish("futures:btcusdt@kline_5m")
+    await until(lambda: client.named("kline"), "kline")
+
+
+async def test_all_means_every_trading_symbol(client: Client) -> None:
+    reply = await client.call("subscribe", {"streamType": "ticker", "symbols": ["ALL"]})
+    assert len(reply["subscribed"]) == 8
+    assert reply["ok"]
+
+
+async def test_each_name_is_judged_by_itself(client: Client) -> None:
+    reply = await client.call("subscribe", {"streams": ["btcusdt@trade", "btcusd@trade", "ethusdt@nothing"]})
+    assert [entry["stream"] for entry in reply["subscribed"]] == ["spot:btcusdt@trade"]
+    assert [(entry["stream"], entry["code"]) for entry in reply["rejected"]] == [
+        ("btcusd@trade", "unknown_symbol"),
+        ("ethusdt@nothing", "invalid_stream"),
+    ]
+    assert reply["rejected"][0]["suggestion"] == "BTCUSDT"
+    assert not reply["ok"]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "code"),
+    [
+        (None, "bad_request"),
+        (7, "bad_request"),
+        ("BTCUSDT", "bad_request"),
+        ({}, "bad_request"),
+        ({"symbols": 5}, "bad_request"),
+        ({"streams": [1, 2]}, "bad_request"),
+        ([{"a": 1}], "bad_request"),
+        ({"streams": ["btcusdt@trade"] * 10_000}, "too_many_streams"),
+        ({"streams": [f"s{n}usdt@trade" for n in range(1025)]}, "too_many_streams"),
+        ({"streams": ["x" * 2_000_000]}, "message_too_large"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_a_bad_subscribe_gets_an_error_and_the_connection_works_on(
+    served: Served, client: Client, request_body: Any, code: str
+) -> None:
+    await client.io.emit("subscribe", request_body)
+    await until(lambda: client.named("error"), "error event")
+    assert client.named("error")[0]["code"] == code
+    assert (await client.call("subscribe", {"streams": ["btcusdt@trade"]}))["ok"]
+    await served.publish("btcusdt@trade")
+    await until(lambda: client.named("trade"), "trade")
+
+
+async def test_a_refusal_goes_into_the_acknowledgement_where_one_is_due(client: Client) -> None:
+    reply = await client.call("subscribe", {"symbols": 5})
+    assert (reply["ok"], reply["code"]) == (False, "bad_request")
+    assert (await client.call("no such event"))["code"] == "unknown_event"
+    assert client.named("error") == []
+
+
+async def test_an_unsubscribed_client_receives_nothing_more(served: Served, client: Client) -> None:
+    await client.call("subscribe", {"streams": ["btcusdt@trade", "ethusdt@trade"]})
+    assert (await client.call("subscriptions"))["streams"] == ["spot:btcusdt@trade", "spot:ethusdt@trade"]
+    reply = await client.call("unsubscribe", {"streams": ["btcusdt@trade", "bnbusdt@trade"]})
+    assert reply == {"ok": True, "unsubscribed": ["spot:btcusdt@trade"], "rejected": []}
+    await served.publish("btcusdt@trade")
+    await served.publish("ethusdt@trade")
+    await until(lambda: client.named("trade"), "the other stream")
+    assert {body["stream"] for body in client.named("trade")} == {"spot:ethusdt@trade"}
+
+
+async def test_one_message_reaches_each_form_of_subscription_once(served: Served, client: Client) -> None:
+    await client.call("subscribe", {"streams": ["btcusdt@ticker"]})
+    await client.call("subscribe", {"symbols": ["BTCUSDT"]})
+    await client.call("subscribe", {"symbols": ["btcusdt"]})
+    await served.publish("btcusdt@ticker", TICKER)
+    await until(lambda: client.named("price_update") and client.named("ticker"), "both forms")
+    await client.call("subscriptions")
+    assert (len(client.named("price_update")), len(client.named("ticker"))) == (1, 1)
+
+
+async def test_clients_hear_of_it_when_the_feed_comes_and_goes(served: Served, client: Client) -> None:
+    await until(lambda: client.named("status"), "status")
+    assert client.named("status")[-1] == {"exchange": "disconnected", "source": "simulated", "replica": "r1"}
+    feed = b'{"ingestor":"i1","source":"replay","connected":true,"streams":1,"last_message_ms":1}'
+    await served.publisher.announce("feed", feed)
+    await until(lambda: client.named("status")[-1]["exchange"] == "connected", "feed up")
+    assert client.named("status")[-1]["source"] == "replay"

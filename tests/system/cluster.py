@@ -1,0 +1,124 @@
+"""A whole cluster as children of the test: the processes of `make cluster`, each to be killed and started by name."""
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from deploy.plan import cluster_plan
+from tests.support.processes import ROOT, Process, free_port, wait_until
+
+
+class Cluster:
+    """Nginx, two replicas, an ingestor, Redis and an exchange on free ports."""
+
+    def __init__(self, directory: Path, exchange: str = "simulate", env: Mapping[str, str] | None = None) -> None:
+        self.nginx_port = free_port()
+        self.replica_ports = [free_port(), free_port()]
+        self.exchange_port = free_port()
+        plan = cluster_plan(
+            state_dir=directory / "state",
+            nginx_port=self.nginx_port,
+            replica_ports=self.replica_ports,
+            redis_port=free_port(),
+            exchange_port=self.exchange_port,
+            exchange=exchange,
+        )
+        plan.write()
+        self.processes = {
+            planned.name: Process(
+                planned.argv, planned.port or 0, directory / f"{planned.name}.log", {**planned.env, **(env or {})}
+            )
+            for planned in plan.processes
+        }
+
+    @property
+    def url(self) -> str:
+        """Where clients connect: Nginx."""
+        return f"http://127.0.0.1:{self.nginx_port}"
+
+    def __enter__(self) -> Self:
+        for process in self.processes.values():
+            process.start()
+        wait_until(self._is_fed, "every replica hears the bus and has its feed", timeout_s=30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self.processes.values()):
+            process.stop()
+
+    def health(self, replica_port: int) -> dict[str, Any]:
+        """`/health` of one replica."""
+        answer = httpx.get(f"http://127.0.0.1:{replica_port}/health", timeout=2).json()
+        return dict(answer)
+
+    def control(self, action: str, body: Mapping[str, Any]) -> None:
+        """Ask the exchange stand-in to misbehave."""
+        url = f"http://127.0.0.1:{self.exchange_port}/control/{action}"
+        httpx.post(url, json=dict(body), timeout=5).raise_for_status()
+
+    def _is_fed(self) -> bool:
+        try:
+            return all(self.health(port)["status"] == "healthy" for port in self.replica_ports)
+        except httpx.TransportError:
+            return False
+
+
+class NodeClient:
+    """A process that runs one of our small Node scripts and what it printed so far."""
+
+    def __init__(self, log: Path, arguments: Sequence[str]) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self._child = subprocess.Popen(["node", *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
+
+    @classmethod
+    def collecting(cls, log: Path, url: str, source: str, how: str, *streams: str) -> Self:
+        """clients/collect.mjs from the loopback address `source`, whose third octet decides on the replica."""
+        script = str(ROOT / "tests/system/clients/collect.mjs")
+        return cls(log, [script, url, source, how, *streams])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.terminate()
+        self._child.wait(timeout=10)
+
+    def lines(self, kind: str) -> list[bytes]:
+        """What the script printed as `<kind> <rest>`, the rests."""
+        head = kind.encode() + b" "
+        return [line[len(head) :] for line in self._log.read_bytes().splitlines() if line.startswith(head)]
+
+    def wait_for(self, kind: str, count: int = 1, timeout_s: float = 20) -> list[bytes]:
+        """Return the lines of `kind` once there are `count` of them."""
+        wait_until(lambda: len(self.lines(kind)) >= count, f"{count} x {kind} in {self._log}", timeout_s)
+        return self.lines(kind)
+
+    def messages(self, stream: str) -> list[bytes]:
+        """Payloads of the events of `stream`, in order, byte for byte as they came."""
+        mark = b'"stream":"%b",' % stream.encode()
+        return [_payload(packet) for packet in self.lines("packet") if mark in packet[:120]]
+
+
+def _payload(packet: bytes) -> bytes:
+    """The data of `2["kind",{"stream":..,"cursor":..,"ts":..,"data":<payload>}]`."""
+    return packet[packet.index(b'"data":') + len(b'"data":') : -2]
+
+
+def wait_for_silence(clients: Sequence[NodeClient], stream: str, quiet_s: float = 1.5, timeout_s: float = 60) -> None:
+    """Return once no client has received anything of `stream` for a while: the recording is over."""
+    seen: list[int] = []
+    since = time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal seen, since
+        now = [len(client.messages(stream)) for client in clients]
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return all(seen) and time.monotonic() - since > quiet_s
+
+    wait_until(quiet, f"{stream} comes to its end", timeout_s)

@@ -1,0 +1,103 @@
+"""What clients notice when a part of the cluster dies: a moment."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.processes import wait_until
+from tests.system.cluster import Cluster, NodeClient
+
+STREAM = "spot:btcusdt@bookTicker"
+SOURCES = ("127.0.1.1", "127.0.2.1", "127.0.3.1", "127.0.4.1")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path, env={"SIM_SYMBOLS": "5"}) as running:
+        yield running
+
+
+@pytest.fixture
+def clients(cluster: Cluster, tmp_path: Path) -> Iterator[list[NodeClient]]:
+    """Clients that together use both replicas, subscribed and receiving."""
+    with ExitStack() as running:
+        started = [
+            running.enter_context(NodeClient.collecting(tmp_path / f"{source}.out", cluster.url, source, how, STREAM))
+            for source in SOURCES
+            for how in ("websocket",)
+        ]
+        for client in started:
+            client.wait_for("packet")
+        assert {client.lines("connected")[0] for client in started} == {b"app1", b"app2"}
+        yield started
+
+
+def _all_receive_again(clients: list[NodeClient], within_s: float) -> None:
+    before = [len(client.messages(STREAM)) for client in clients]
+    wait_until(
+        lambda: all(len(client.messages(STREAM)) > n for client, n in zip(clients, before, strict=True)),
+        "every client receives again",
+        within_s,
+    )
+
+
+@pytest.mark.timeout(90)
+def test_clients_of_a_killed_replica_go_on_with_the_other_one(cluster: Cluster, clients: list[NodeClient]) -> None:
+    cluster.processes["app1"].kill()
+    orphans = [client for client in clients if client.lines("connected")[0] == b"app1"]
+    for client in orphans:
+        client.wait_for("connected", count=2, timeout_s=10)
+        assert client.lines("connected")[-1] == b"app2"
+    _all_receive_again(clients, within_s=5)
+    for client in clients:
+        cursors = [
+            json.loads(packet[1:])[1]["cursor"] for packet in client.lines("packet") if b'"bookTicker"' in packet[:20]
+        ]
+        assert len(set(cursors)) == len(cursors), "no update twice"
+    cluster.processes["app1"].start()
+
+
+@pytest.mark.timeout(90)
+def test_data_flows_again_within_three_seconds_of_redis_return(cluster: Cluster, clients: list[NodeClient]) -> None:
+    redis = cluster.processes["redis"]
+    redis.kill()
+    wait_until(
+        lambda: all(
+            cluster.health(port)["dependencies"]["cache"]["status"] == "unhealthy" for port in cluster.replica_ports
+        ),
+        "the replicas say so",
+    )
+    assert httpx.get(f"{cluster.url}/health").json()["ok"] is True
+    time.sleep(2)  # long enough for the retry delay to have grown to its maximum
+    redis.start()
+    _all_receive_again(clients, within_s=3.0 + 0.5)  # half a second for the market to say something
+    assert all(client.lines("disconnect") == [] for client in clients)
+
+
+@pytest.mark.timeout(90)
+def test_a_dropped_exchange_connection_is_reopened(cluster: Cluster, clients: list[NodeClient]) -> None:
+    cluster.control("drop", {})
+    _all_receive_again(clients, within_s=5)
+
+
+@pytest.mark.timeout(90)
+def test_the_service_starts_without_exchange_and_redis_and_says_so(cluster: Cluster) -> None:
+    for name in ("redis", "exchange", "app2"):
+        cluster.processes[name].kill()
+    cluster.processes["app2"].start()
+    port = cluster.replica_ports[1]
+    health = cluster.health(port)
+    assert (health["ok"], health["status"]) == (True, "degraded")
+    assert {name: state["status"] for name, state in health["dependencies"].items()} == dict.fromkeys(
+        ("cache", "bus", "exchange"), "unhealthy"
+    )
+    assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
+    for name in ("redis", "exchange"):
+        cluster.processes[name].start()
+    wait_until(lambda: cluster.health(port)["status"] == "healthy", "everything is back", timeout_s=20)

@@ -4,7 +4,6 @@ Two connections, opened and lost together: one for commands, one for everything 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
@@ -86,8 +85,7 @@ class RedisBus(Bus):
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await supervisor
+            await asyncio.wait([supervisor])
         # The supervisor may have been cancelled in the middle of its own tidying up.
         await self._disconnect()
 
@@ -242,6 +240,7 @@ class RedisBus(Bus):
         # Emptied at the end only: `close` does this once more when it interrupts the supervisor here.
         for connection, link in self._open_connections:
             if link.attached:
-                await link.lost
+                # Not awaited as such: a cancelled supervisor would cancel what others wait for.
+                await asyncio.wait([link.lost])
             await connection.disconnect(nowait=True)
         self._open_connections = []

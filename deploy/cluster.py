@@ -9,13 +9,14 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import typer
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 
+from binance.settings import ExchangeSettings
 from deploy.plan import LOOPBACK, ROOT, ClusterPlan, cluster_plan, resolve_exchange
 from deploy.readiness import free_port, is_free, wait_ready
 from deploy.supervisor import Supervisor, prepare_logs
@@ -23,24 +24,18 @@ from deploy.supervisor import Supervisor, prepare_logs
 START_LIMIT_S: Final = 60.0
 LOG_TAIL_LINES: Final = 15
 
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
 _log = structlog.get_logger(__name__)
 
 
-class ClusterSettings(BaseSettings):
+class ClusterSettings(ExchangeSettings):
     """The environment variables of `make cluster`; all others are handed on to the processes."""
 
     port: int = Field(default=8080, ge=1, le=65_535, description="where Nginx listens")
     host: str = Field(default="0.0.0.0", description="the address that Nginx listens on")  # noqa: S104 - as in the container
     replicas: int = Field(default=2, ge=1, le=32, description="how many replicas")
     replica_port: int = Field(default=3000, ge=1, le=65_000, description="port of the first replica; the others follow")
-    exchange: str = Field(default="simulate", description="simulate, binance, or replay:FILE")
-
-    @field_validator("exchange")
-    @classmethod
-    def _known_exchange(cls, value: str) -> str:
-        if value in ("simulate", "binance") or value.startswith("replay:"):
-            return value
-        raise ValueError("must be simulate, binance or replay:FILE")
 
     @property
     def replica_ports(self) -> range:
@@ -55,7 +50,7 @@ class CannotStartError(Exception):
 def main() -> None:
     """Run the cluster; exit status 1 and one sentence if it cannot start."""
     try:
-        settings = _settings()
+        settings = _load(ClusterSettings)
         asyncio.run(run(_checked_plan(settings), f"http://localhost:{settings.port}"))
     except CannotStartError as why:
         typer.echo(f"Cannot start the cluster: {why}", err=True)
@@ -140,12 +135,14 @@ def _on_signals() -> asyncio.Future[None]:
     return stop
 
 
-def _settings() -> ClusterSettings:
+def _load(kind: type[SettingsT]) -> SettingsT:
     """The settings from the environment, or a sentence that names the wrong variable."""
     try:
-        return ClusterSettings()
+        return kind()
     except ValidationError as error:
-        problems = (f"{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        problems = (
+            f"{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+        )
         raise CannotStartError("; ".join(problems)) from error
 
 

@@ -34,15 +34,15 @@ def is_free(host: str, port: int) -> bool:
 
 
 async def wait_ready(processes: Sequence[PlannedProcess]) -> None:
-    """Return once every process answers as its plan says. Waits for ever: the caller sets the limit."""
+    """Return once every process answers as its plan says. Waits for ever: the caller sets the limit.
+
+    One after the other: Nginx, asked before its replicas listen, would take them for dead for a while.
+    """
     # Straight to the loopback, whatever proxy the environment names.
     async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
-        await asyncio.gather(*(_wait_for(process, client) for process in processes if process.port is not None))
-
-
-async def _wait_for(process: PlannedProcess, client: httpx.AsyncClient) -> None:
-    while not await _is_ready(process, client):  # noqa: ASYNC110 - another process has no event to await
-        await asyncio.sleep(POLL_S)
+        for process in processes:
+            while process.port and not await _is_ready(process, client):  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(POLL_S)
 
 
 async def _is_ready(process: PlannedProcess, client: httpx.AsyncClient) -> bool:

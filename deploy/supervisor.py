@@ -59,6 +59,8 @@ class Supervisor:
     async def stop(self) -> None:
         """End all processes: SIGTERM, and SIGKILL for the group of one that takes longer than `GRACE_S`."""
         self._stopping = True
+        # Its periodic check would complain, once per period, that it may not run while we stop.
+        self._arbiter.ctrl.caller.stop()
         while not await self._stop_arbiter():  # noqa: ASYNC110 - circus tells nobody when its check is over
             await asyncio.sleep(0.05)
         # circus closes its sockets in a callback that it has just scheduled: ours comes after it.

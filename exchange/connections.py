@@ -21,6 +21,7 @@ MAX_BACKLOG: Final = 8 * 1024 * 1024
 
 MESSAGES_PER_SECOND: Final = {Market.SPOT: 5, Market.FUTURES: 10}
 _MAX_MESSAGE: Final = 256 * 1024
+_ANSWER_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _PING: Final = 0x89
 _PONG: Final = 0x8A
@@ -159,7 +160,9 @@ class Sockets:
         if route is Route.SPOT and not self._admits(request.remote or ""):
             self.refused_total += 1
             return web.Response(status=429, headers={"Retry-After": "300"})
-        response = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=_MAX_MESSAGE, timeout=_CLOSE_S / 2)
+        response = web.WebSocketResponse(
+            compress=False, autoping=False, max_msg_size=_MAX_MESSAGE, timeout=_CLOSE_S / 2
+        )
         await response.prepare(request)
         connection = Connection(request, response, route, combined=combined)
         self.open[connection] = None

@@ -40,9 +40,9 @@ class SymbolFeed:
         """Whether any stream is."""
         return bool(self._events or self._periodic)
 
-    def want(self, stream: StreamName, now_ms: int) -> None:
+    def want(self, stream: StreamName) -> None:
         """Encode `stream` from now on."""
-        periodic = periodic_of(stream, self.instrument, now_ms)
+        periodic = periodic_of(stream, self.instrument)
         if periodic is not None:
             self._periodic[stream] = periodic
         else:
@@ -152,7 +152,7 @@ class Feed:
         self._symbols[spec.market, spec.symbol.lower()] = feed
         for stream in self._wanted:
             if stream.market is spec.market and stream.symbol == spec.symbol.lower():
-                feed.want(stream, self._venue.now_ms)
+                feed.want(stream)
         return feed
 
     def want(self, stream: StreamName) -> None:
@@ -166,7 +166,7 @@ class Feed:
             return
         feed = self._symbols.get((stream.market, stream.symbol))
         if feed is not None:
-            feed.want(stream, self._venue.now_ms)
+            feed.want(stream)
 
     def unwant(self, stream: StreamName) -> None:
         """Encode `stream` no longer."""

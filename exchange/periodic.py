@@ -8,7 +8,7 @@ from exchange.book import Diff
 from exchange.candles import Candle
 from exchange.encoding import FUTURES, encoder_of
 from exchange.venue import Instrument
-from market.intervals import HOUR_MS, SECOND_MS, next_open_time, open_time
+from market.intervals import HOUR_MS, next_open_time, open_time
 from market.streams import Kind, Market, StreamName
 
 _LEVELS: Final = {Kind.DEPTH5: 5, Kind.DEPTH10: 10, Kind.DEPTH20: 20}
@@ -39,11 +39,11 @@ class Periodic(ABC):
     def _payloads(self, now_ms: int) -> Iterator[bytes]: ...
 
 
-def periodic_of(stream: StreamName, instrument: Instrument, now_ms: int) -> Periodic | None:
+def periodic_of(stream: StreamName, instrument: Instrument) -> Periodic | None:
     """The sender of `stream`, or None for kinds that are sent as things happen."""
     market = stream.market
     if stream.kind is Kind.KLINE:
-        return _Klines(instrument, stream.option, now_ms)
+        return _Klines(instrument, stream.option)
     if stream.kind in (Kind.TICKER, Kind.MINI_TICKER):
         return _Tickers(instrument, stream.kind, _TICKER_MS[market])
     speed = int(stream.option.removesuffix("ms")) if stream.option.endswith("ms") else _DEPTH_MS[market]
@@ -59,22 +59,26 @@ def periodic_of(stream: StreamName, instrument: Instrument, now_ms: int) -> Peri
 class _Klines(Periodic):
     """Sends the open candle when it has changed, and each closed one once more with `x` true."""
 
-    def __init__(self, instrument: Instrument, option: str, now_ms: int) -> None:
+    def __init__(self, instrument: Instrument, option: str) -> None:
         self._interval, _, zone = option.partition("@")
         self._option = option
         self._shift_ms = 8 * HOUR_MS if zone else 0
         slow = 1_000 if self._interval == "1s" else 2_000
         super().__init__(instrument, slow if instrument.spec.market is Market.SPOT else 250)
-        self._open_ms = self._open_time(now_ms // SECOND_MS * SECOND_MS)
+        self._open_ms = -1
         self._sent = -1
 
     def due(self, now_ms: int) -> Iterator[bytes]:
         """Closed candles at once, the open one by the clock."""
-        now = self._instrument.candles.open_ms
-        while self._open_time(now) > self._open_ms:
+        current = self._open_time(self._instrument.candles.open_ms)
+        if self._open_ms < 0:
+            self._open_ms = current
+        while self._open_ms < current:
             done = self._instrument.candles.candle(self._interval, self._open_ms, self._shift_ms)
-            if done is not None:
-                yield self._encode(done, now_ms, closed=True)
+            if done is None:
+                self._open_ms = current
+                break
+            yield self._encode(done, now_ms, closed=True)
             self._open_ms = next_open_time(self._interval, self._open_ms + self._shift_ms) - self._shift_ms
             self._sent = -1
         yield from super().due(now_ms)

@@ -19,7 +19,7 @@ from binance.frames import slice_frame
 from exchange.fixed import decimals_used
 from exchange.symbols import SPOT_DECIMALS, SymbolSpec
 from market.errors import MarketError
-from market.streams import PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import ALL, PARTIAL_DEPTHS, Kind, Market, StreamName
 
 _SAMPLES: Final = 200
 _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL")
@@ -117,27 +117,32 @@ class _Kline(msgspec.Struct):
 
 
 class Contents(msgspec.Struct):
-    """What a recording holds: its symbols, its stream names, and how many messages."""
+    """What a recording holds: its symbols, the streams that have a name of ours, and how many messages."""
 
     specs: list[SymbolSpec]
-    streams: set[tuple[Market, str]]
+    streams: set[StreamName]
     messages: int
 
 
 def survey(path: Path) -> Contents:
     """Read a recording once and see what it holds. Decimals, ticks and steps are those of its first messages."""
-    streams: set[tuple[Market, str]] = set()
+    streams: dict[tuple[Market, str], StreamName | None] = {}
     sightings: dict[tuple[Market, str], _Sighting] = {}
     count = 0
     for message in read(path):
         count += 1
-        symbol = depth_symbol(message.path) if message.stream is None else _symbol_of(message)
-        if message.stream is not None:
-            streams.add((message.market, message.stream))
+        if message.stream is None:
+            symbol, stream = depth_symbol(message.path), None
+        else:
+            key = (message.market, message.stream)
+            if key not in streams:
+                streams[key] = _stream_of(message.market, message.stream)
+            stream = streams[key]
+            symbol = stream.symbol.upper() if stream is not None and stream.symbol != ALL else None
         if symbol is not None:
-            sightings.setdefault((message.market, symbol), _Sighting()).look(message)
+            sightings.setdefault((message.market, symbol), _Sighting()).look(message, stream)
     specs = [sighting.spec(market, symbol) for (market, symbol), sighting in sightings.items()]
-    return Contents(specs, streams, count)
+    return Contents(specs, {stream for stream in streams.values() if stream is not None}, count)
 
 
 def depth_symbol(path: str) -> str | None:
@@ -162,12 +167,11 @@ def _message(line: RecordedLine) -> RecordedMessage | None:
     return RecordedMessage(line.ts, line.market, line.conn, name, raw)
 
 
-def _symbol_of(message: RecordedMessage) -> str | None:
+def _stream_of(market: Market, name: str) -> StreamName | None:
     try:
-        stream = StreamName.parse(message.stream or "", message.market)
+        return StreamName.parse(name, market)
     except MarketError:
         return None
-    return stream.symbol.upper() if "*" not in stream.symbol else None
 
 
 class _Sighting:
@@ -178,14 +182,14 @@ class _Sighting:
         self._decimals = [0, 0]
         self._used = [0, 0]
 
-    def look(self, message: RecordedMessage) -> None:
+    def look(self, message: RecordedMessage, stream: StreamName | None) -> None:
         """Learn from one message, at most _SAMPLES of a stream."""
         seen = self._seen.get(message.stream, 0)
         if seen >= _SAMPLES:
             return
         self._seen[message.stream] = seen + 1
         try:
-            for price, quantity in _samples(message):
+            for price, quantity in _samples(message.payload, stream):
                 self._learn(0, price)
                 self._learn(1, quantity)
         except msgspec.DecodeError as error:
@@ -212,21 +216,19 @@ class _Sighting:
         self._used[which] = max(self._used[which], decimals_used(text))
 
 
-def _samples(message: RecordedMessage) -> list[tuple[str, str]]:
-    if message.stream is None:
-        levels = decode_levels(message.payload)
-        return levels.bids + levels.asks
-    kind = StreamName.parse(message.stream, message.market).kind
+def _samples(payload: bytes, stream: StreamName | None) -> list[tuple[str, str]]:
+    """Prices and quantities of one payload; `stream` is None for a depth snapshot."""
+    kind = stream.kind if stream is not None else Kind.DEPTH
     if kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
-        levels = decode_levels(message.payload)
+        levels = decode_levels(payload)
         return levels.b + levels.a + levels.bids + levels.asks
     if kind in (Kind.TRADE, Kind.AGG_TRADE):
-        prices = msgspec.json.decode(message.payload, type=_Prices)
+        prices = msgspec.json.decode(payload, type=_Prices)
         return [(prices.p, prices.q)]
     if kind is Kind.BOOK_TICKER:
-        quote = msgspec.json.decode(message.payload, type=_Quote)
+        quote = msgspec.json.decode(payload, type=_Quote)
         return [(quote.b, quote.B), (quote.a, quote.A)]
     if kind is Kind.KLINE:
-        k = msgspec.json.decode(message.payload, type=_Kline).k
-        return [(k.o, k.v), (k.h, k.v), (k.l, k.v), (k.c, k.v)]
+        candle = msgspec.json.decode(payload, type=_Kline).k
+        return [(price, candle.v) for price in (candle.o, candle.h, candle.l, candle.c)]
     return []

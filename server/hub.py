@@ -156,11 +156,11 @@ class Hub:
 
     @property
     def streams(self) -> list[StreamName]:
-        """The streams that somebody is a member of."""
-        return [channel.stream for channel in self._channels.values() if channel.groups]
+        """The streams that this replica receives now."""
+        return list(self._channels)
 
     def member_counts(self) -> dict[StreamName, int]:
-        """How many memberships each stream has."""
+        """How many memberships each stream has that has any."""
         return {
             channel.stream: sum(map(len, channel.groups.values()))
             for channel in self._channels.values()

@@ -45,7 +45,7 @@ class ReplicaMetrics(Collector):
         yield _counter("refused_events", "Client events answered with an error", self._door.refused_total)
         yield _counter("bus_dropped", "Messages dropped because the bus was away", bus.dropped_total)
         yield _counter("bus_handler_errors", "Bus handlers that raised", bus.handler_errors_total)
-        yield _gauge("streams", "Streams that somebody here is subscribed to", len(hub.streams))
+        yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
         yield _gauge("bus_connected", "1 while the bus is reachable", bus.connected)
         yield _gauge("exchange_connected", "1 while an ingestor has its feed", self._liveness.exchange == "connected")
         yield _gauge("bus_round_trip_seconds", "Latest canary over the bus", self._liveness.round_trip_us / 1e6)

@@ -54,10 +54,10 @@ export class CandleView {
     this.#chart = chart;
     this.#legend = legend;
     this.#note = note;
-    let wasFlowing = isFlowing(feed);
+    let wasInterrupted = false;
     feed.addEventListener("state", () => {
-      if (isFlowing(feed) && !wasFlowing) this.#load();
-      wasFlowing = isFlowing(feed);
+      if (wasInterrupted && !isInterrupted(feed)) this.#load();
+      wasInterrupted = isInterrupted(feed);
     });
     chart.addEventListener("hover", (event) => {
       this.#hoveredMs = /** @type {CustomEvent<number | null>} */ (event).detail;
@@ -155,6 +155,6 @@ export class CandleView {
 }
 
 /** @param {Feed} feed */
-function isFlowing({ state }) {
-  return state.connection === "connected" && state.exchange !== "disconnected";
+function isInterrupted({ state }) {
+  return state.connection === "disconnected" || state.exchange === "disconnected";
 }

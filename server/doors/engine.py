@@ -5,6 +5,7 @@ What is different from the stock servers, and why:
 - A packet for a WebSocket client is written to its transport through an `Outbox` at once: no queue
   and no writer task stand between, so acknowledgements and shared market-data frames keep one order.
 - The queue of a long-polling client is bounded in bytes; who leaves more is a slow consumer.
+- python-engineio's own clients get at most 16 packets per poll: they drop the session over more.
 - A client may put any number of packets into one polling request, up to the size limit.
 - A message over the size limit is refused with an `error` event, and the connection lives on; only
   one over HARD_LIMIT_BYTES ends it.
@@ -16,6 +17,7 @@ tests/server/test_engine.py fails loudly when a release changes what this relies
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +42,8 @@ HARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long a client may take to answer our close frame."""
 
+PYTHON_CLIENT_PACKETS: Final = 16
+"""python-engineio's client refuses a poll's answer with more packets (`Payload.max_decode_packets`)."""
 PACKET_SEPARATOR: Final = "\x1e"
 """Between the packets of a polling request (Engine.IO protocol 4, "Packet encoding")."""
 
@@ -86,6 +90,7 @@ class EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc] # e
         self._outbox: Outbox | None = None
         self._ws: web.WebSocketResponse | None = None
         self._queued_bytes = 0
+        self._poll_limit = sys.maxsize
 
     @property
     def transport(self) -> str:
@@ -108,10 +113,21 @@ class EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc] # e
         elif not self.closed:
             self._queue(engineio.packet.Packet(engineio.packet.MESSAGE, frame.decoded[1:]))
 
+    async def handle_get_request(self, environ: dict[str, Any]) -> Any:  # noqa: ANN401 # engineio's answer
+        """Answer a poll, or upgrade."""
+        if "python" in environ.get("HTTP_USER_AGENT", "").lower():
+            self._poll_limit = PYTHON_CLIENT_PACKETS
+        return await super().handle_get_request(environ)
+
     async def poll(self) -> list[engineio.packet.Packet]:
-        """Everything that waits for the client, or the first packet that comes."""
-        packets: list[engineio.packet.Packet] = await super().poll()
-        self._queued_bytes = 0
+        """What waits for the client, or the first packet that comes; an empty list once the session is over."""
+        packets = [await self.queue.get()]
+        while packets[-1] is not None and not self.queue.empty() and len(packets) < self._poll_limit:
+            packets.append(self.queue.get_nowait())
+        if packets[-1] is None:
+            packets.pop()
+            self.queue.put_nowait(None)  # whoever polls next finds the end, too
+        self._queued_bytes -= sum(map(_size, packets))
         return packets
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
@@ -202,7 +218,7 @@ class EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc] # e
 
     def _queue(self, pkt: engineio.packet.Packet) -> None:
         """Keep a packet for the next poll."""
-        self._queued_bytes += len(pkt.data) if isinstance(pkt.data, str | bytes) else 0
+        self._queued_bytes += _size(pkt)
         if self._queued_bytes > BUFFER_BYTES:
             self._let_go()
         else:
@@ -338,6 +354,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         """Dispatch a client's packet; one that is not Socket.IO gets an `error` event and harms nobody."""
+        if isinstance(data, str) and self._binary_packet.pop(eio_sid, None):
+            # The stock server would take every later packet for the missing attachment.
+            await self._send_error(eio_sid, Code.BAD_REQUEST, "Binary attachment missing")
         try:
             await super()._handle_eio_message(eio_sid, data)
         except (ValueError, TypeError, IndexError, KeyError) as error:
@@ -352,6 +371,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def _send_error(self, eio_sid: str, code: Code, message: str) -> None:
         body = {"code": code.value, "message": message}
         await self._send_packet(eio_sid, self.packet_class(socketio.packet.EVENT, data=["error", body]))
+
+
+def _size(pkt: engineio.packet.Packet) -> int:
+    """What a packet weighs in a polling session's bounded queue, in characters or bytes."""
+    return len(pkt.data) if isinstance(pkt.data, str | bytes) else 0
 
 
 def _websocket_bytes(pkt: engineio.packet.Packet) -> bytes:

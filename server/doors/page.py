@@ -7,9 +7,12 @@ from aiohttp import web
 
 ROOT: Final = Path(__file__).resolve().parents[2] / "clients" / "web"
 
+# Of the one <style> that Lightweight Charts adds, for its attribution logo; computed anew in tests/web/test_vendor.py.
+_LOGO_STYLE: Final = "'sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY='"
+
 HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        f"default-src 'self'; script-src 'self'; style-src 'self' {_LOGO_STYLE}; img-src 'self' data:; "
         "connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",

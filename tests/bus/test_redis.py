@@ -256,9 +256,11 @@ async def test_either_connection_may_be_cut(redis: Process, kind: str) -> None:
 async def test_closing_while_the_bus_tidies_up_leaves_nothing_open(redis: Process, turns: int) -> None:
     async with end_on(redis) as end, admin_of(redis) as admin:
         await connected(end)
+        await end.subscribe([BTC])
         cut = asyncio.ensure_future(admin.client_kill_filter(_type="pubsub"))
-        while end.connected:  # noqa: ASYNC110 # the very turn in which the bus notices is what is wanted
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while end.connected:  # noqa: ASYNC110 # the very turn in which the bus notices is what is wanted
+                await asyncio.sleep(0)
         for _ in range(turns):
             await asyncio.sleep(0)
         await end.close()

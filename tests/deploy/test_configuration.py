@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from deploy import nginx
 from deploy.check_config import compose_services, container_values, local_configuration, nginx_findings
@@ -12,7 +13,11 @@ from exchange.settings import ExchangeServerSettings
 from ingestor.settings import IngestorSettings
 from server.settings import ReplicaSettings
 
-ROLES = {"exchange": ExchangeServerSettings, "ingestor": IngestorSettings, "app1": ReplicaSettings}
+ROLES: dict[str, type[BaseSettings]] = {
+    "exchange": ExchangeServerSettings,
+    "ingestor": IngestorSettings,
+    "app1": ReplicaSettings,
+}
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,8 @@ async def _open_polling(http: aiohttp.ClientSession, url: str) -> str:
     return session
 
 
-async def test_a_polling_client_may_send_many_packets_in_one_request(served: Served) -> None:
-    async with aiohttp.ClientSession() as http:
+async def test_a_polling_client_may_send_and_receive_many_packets_in_one_request(served: Served) -> None:
+    async with aiohttp.ClientSession(headers={"User-Agent": "node"}) as http:
         session = await _open_polling(http, served.url)
         packets = SEPARATOR.join(f'42{n}["subscriptions"]' for n in range(40))
         async with http.post(session, data=packets) as response:

@@ -41,14 +41,15 @@ async def test_stats_count_subscriptions_by_symbol(served: Served) -> None:
     await client.call("subscribe", {"streams": ["btcusdt@trade"]})
     data = (await _get(served, "/stats"))["data"]
     assert data["subscriptions_by_symbol"] == {"BTCUSDT": 2, "ETHUSDT": 1}
-    assert (data["total_subscriptions"], data["active_streams"], data["white_hat_mode"]) == (3, 3, True)
-    assert data["active_symbols"] == ["BTCUSDT", "ETHUSDT"]
+    # The five default symbols are streamed from boot.
+    assert (data["total_subscriptions"], data["active_streams"], data["white_hat_mode"]) == (3, 6, True)
+    assert data["active_symbols"] == ["ADAUSDT", "BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT"]
     await client.io.disconnect()
-    await until(lambda: _has_no_streams(served), "subscriptions of a client that left are gone")
+    await until(lambda: _has_no_subscriptions(served), "subscriptions of a client that left are gone")
 
 
-async def _has_no_streams(served: Served) -> bool:
-    return bool((await _get(served, "/stats"))["data"]["active_streams"] == 0)
+async def _has_no_subscriptions(served: Served) -> bool:
+    return bool((await _get(served, "/stats"))["data"]["total_subscriptions"] == 0)
 
 
 async def test_symbols_lists_defaults_and_markets(served: Served) -> None:

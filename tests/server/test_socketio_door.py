@@ -141,6 +141,8 @@ async def test_each_name_is_judged_by_itself(client: Client) -> None:
     assert not reply["ok"]
 
 
+# aiohttp, in the client, advises against what this test does on purpose.
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 @pytest.mark.parametrize(
     ("request_body", "code"),
     [

@@ -1,11 +1,14 @@
+import base64
 import filecmp
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from deploy.vendor import LIBRARIES, MODULES, VENDOR, Library, vendor
+from server.doors.page import HEADERS
 from tests.support.processes import ROOT
 
 VERSIONS = json.loads((VENDOR / "versions.json").read_text())
@@ -53,3 +56,10 @@ def test_the_page_shows_the_attribution_that_the_chart_library_asks_for() -> Non
     year = banner.partition("Copyright (c) ")[2][:4]
     assert f"TradingView Lightweight Charts™ Copyright © {year} TradingView, Inc." in page
     assert 'href="https://www.tradingview.com/"' in page
+
+
+def test_the_content_security_policy_admits_the_one_style_that_the_chart_library_injects() -> None:
+    (style,) = re.findall(r'innerText="(a#tv-attr-logo[^"]*)"', (VENDOR / "lightweight-charts.js").read_text())
+
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'self' 'sha256-{digest}';" in HEADERS["Content-Security-Policy"]

@@ -1,0 +1,245 @@
+"""The exchange process: one port for both markets' WebSocket and REST, fed by a simulation or a recording."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import structlog
+from aiohttp import web
+
+from binance.routes import Route
+from binance.weights import WEIGHT_PER_MINUTE
+from exchange import rest
+from exchange.broadcast import Broadcast, StreamKey
+from exchange.budget import Budget, Verdict
+from exchange.connections import Sockets
+from exchange.controls import Controls
+from exchange.faults import Faults
+from exchange.feed import Feed
+from exchange.model import SLOT_MS, Simulation
+from exchange.params import RestError
+from exchange.recording import survey
+from exchange.replay import Replay
+from exchange.settings import ExchangeServerSettings
+from exchange.venue import Venue
+from market.errors import MarketError
+from market.streams import Market, StreamName
+
+_CHECK_S: Final = 0.25
+_SHUTDOWN_S: Final = 5.0
+_LIMIT_TEXT: Final = (
+    "Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
+    "Please use WebSocket Streams for live updates to avoid polling the API."
+)
+_BAN_TEXT: Final = (
+    "Way too much request weight used; IP banned until {until}. "
+    "Please use WebSocket Streams for live updates to avoid bans."
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class _Source(Protocol):
+    """What brings the markets to life."""
+
+    def want(self, stream: StreamName) -> None: ...
+    def unwant(self, stream: StreamName) -> None: ...
+
+
+class Exchange:
+    """A stand-in for Binance. `start`, use the port, `close`."""
+
+    def __init__(self, settings: ExchangeServerSettings) -> None:
+        self._settings = settings
+        self._faults = Faults()
+        self._budget = Budget()
+        self._venue = Venue()
+        self._broadcast = Broadcast(self._faults)
+        self._sockets = Sockets(settings, self._broadcast)
+        self._simulation: Simulation | None = None
+        self._replay: Replay | None = None
+        self._player: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._controls: Controls | None = None
+        self._runner: web.AppRunner | None = None
+        self._requests_total = 0
+
+    async def start(self) -> int:
+        """Listen and go live; returns the port. Raises OSError where the port is taken."""
+        await self._open_source()
+        self._controls = Controls(
+            sockets=self._sockets,
+            faults=self._faults,
+            budget=self._budget,
+            venue=self._venue,
+            status=self.status,
+            restart=self._play if self._replay is not None else None,
+        )
+        app = web.Application()
+        app.add_routes(self._controls.routes() + self._socket_routes())
+        app.router.add_route("GET", r"/{api:(?:api/v3|fapi/v1)/.*}", self._on_rest)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
+        await site.start()
+        port: int = self._runner.addresses[0][1]
+        self._play()
+        self._keeper = asyncio.create_task(_guarded(self._keep_rules, "connection rules"))
+        _log.info("exchange is open", port=port, exchange=self._settings.exchange)
+        return port
+
+    async def close(self) -> None:
+        """Stop the market, close all connections and the port."""
+        if self._controls is not None:
+            await self._controls.close()
+        tasks = [task for task in (self._player, self._keeper) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._sockets.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def status(self) -> dict[str, Any]:
+        """Mode, connections, subscriptions and counters, as `/control/status` shows them."""
+        by_market = {str(market): 0 for market in Market}
+        for connection in self._sockets.open:
+            by_market[connection.market] += 1
+        status: dict[str, Any] = {
+            "mode": self._settings.source,
+            "now": self._venue.now_ms,
+            "symbols": len(self._venue.instruments),
+            "connections": by_market,
+            "streams": sorted(f"{market}:{name}" for market, name in self._broadcast.streams),
+            "connections_total": self._sockets.opened_total,
+            "connections_refused_total": self._sockets.refused_total,
+            "client_messages_total": self._sockets.messages_total,
+            "rate_closed_total": self._sockets.rate_closed_total,
+            "published_total": self._broadcast.published_total,
+            "suppressed_total": self._faults.suppressed_total,
+            "requests_total": self._requests_total,
+        }
+        if self._replay is not None:
+            status["replay_rounds_total"] = self._replay.rounds_total
+            status["replay_messages_total"] = self._replay.messages_total
+            status["replay_not_understood_total"] = self._replay.not_understood_total
+        return status
+
+    async def _open_source(self) -> None:
+        settings, path = self._settings, self._settings.recording
+        source: _Source
+        if path is None:
+            source = feed = Feed(self._venue, self._broadcast.publish)
+            self._simulation = Simulation(
+                self._venue,
+                feed,
+                symbols=settings.sim_symbols,
+                seed=settings.sim_seed,
+                trades_per_second=settings.sim_trades_per_second,
+                start_ms=time.time_ns() // 1_000_000,
+            )
+        else:
+            contents = await asyncio.to_thread(survey, path)
+            source = self._replay = Replay(path, contents, self._venue, self._broadcast, self._sockets)
+        self._broadcast.on_demand(lambda key: _with_name(source.want, key), lambda key: _with_name(source.unwant, key))
+
+    def _play(self) -> None:
+        """Bring the market to life, a recording from its beginning."""
+        if self._player is not None:
+            self._player.cancel()
+        if self._replay is not None:
+            replay, settings = self._replay, self._settings
+            play = _guarded(lambda: replay.play(speed=settings.replay_speed, loop=settings.replay_loop), "replay")
+            self._player = asyncio.create_task(play)
+        elif self._simulation is not None:
+            self._player = asyncio.create_task(_guarded(self._simulate, "simulation"))
+
+    async def _simulate(self) -> None:
+        """Let simulated time follow the clock, whatever the clock of the wall does meanwhile."""
+        simulation = self._simulation
+        if simulation is None:
+            return
+        offset_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
+        while True:
+            now_ms = time.monotonic_ns() // 1_000_000 + offset_ms
+            simulation.advance(now_ms)
+            self._broadcast.flush()
+            await asyncio.sleep((SLOT_MS - now_ms % SLOT_MS) / 1_000)
+
+    async def _keep_rules(self) -> None:
+        shortest = min(self._settings.spot_ping_s, self._settings.futures_ping_s, self._settings.connection_lifetime_s)
+        while True:
+            self._sockets.check()
+            await asyncio.sleep(min(_CHECK_S, shortest / 4))
+
+    def _socket_routes(self) -> list[web.RouteDef]:
+        routes = []
+        for route in Route:
+            routes += [
+                web.get(f"{route}/ws", self._on_socket(route, combined=False)),
+                web.get(f"{route}/ws/{{names:.*}}", self._on_socket(route, combined=False)),
+                web.get(f"{route}/stream", self._on_socket(route, combined=True)),
+            ]
+        return routes
+
+    def _on_socket(self, route: Route, *, combined: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._sockets.serve(request, route, combined=combined)
+
+        return handle
+
+    async def _on_rest(self, request: web.Request) -> web.Response:
+        self._requests_total += 1
+        found = rest.find(request.path)
+        if found is None:
+            return web.Response(status=HTTPStatus.NOT_FOUND)
+        market, endpoint = found
+        query = list(request.query.items())
+        verdict = self._judge(market, request.remote or "", rest.weigh(market, endpoint, query))
+        status, body = verdict.status, b""
+        if status is not HTTPStatus.OK:
+            body = _refusal_body(market, verdict)
+        else:
+            try:
+                body = rest.answer(self._venue, market, endpoint, query)
+            except RestError as error:
+                status, body = HTTPStatus.BAD_REQUEST, rest.error_body(error.code, error.message)
+        headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
+        if verdict.retry_after_s:
+            headers["Retry-After"] = str(verdict.retry_after_s)
+        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+    def _judge(self, market: Market, address: str, weight: int) -> Verdict:
+        refusal = self._faults.refusal(time.monotonic())
+        if refusal is not None:
+            used = self._budget.used(market, address, time.time())
+            return Verdict(used, refusal.status, refusal.retry_after_s)
+        return self._budget.spend(market, address, weight, time.time())
+
+
+def _refusal_body(market: Market, verdict: Verdict) -> bytes:
+    if verdict.status is HTTPStatus.IM_A_TEAPOT:
+        until = int((time.time() + verdict.retry_after_s) * 1_000)
+        return rest.error_body(-1003, _BAN_TEXT.format(until=until))
+    return rest.error_body(-1003, _LIMIT_TEXT.format(limit=WEIGHT_PER_MINUTE[market]))
+
+
+def _with_name(act: Callable[[StreamName], None], key: StreamKey) -> None:
+    """Tell the source of a stream; what has no name of ours is acknowledged and stays silent."""
+    market, name = key
+    try:
+        stream = StreamName.parse(name, market)
+    except MarketError:
+        return
+    act(stream)
+
+
+async def _guarded(work: Callable[[], Awaitable[None]], what: str) -> None:
+    """Nobody awaits these tasks while they run: an error must be seen when it happens."""
+    try:
+        await work()
+    except Exception:
+        _log.exception("exchange task failed", task=what)
+        raise

@@ -4,26 +4,24 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypeVar
 
 import stamina.instrumentation
 import structlog
 import typer
 import uvloop
+
+from binance.settings import SettingsError, load_settings
+from bus import open_bus
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
 from ingestor.service import Ingestor
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
-
-from bus import open_bus
 from ingestor.settings import IngestorSettings
 from server.replica import Replica
 from server.settings import ReplicaSettings
 
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 Part = AbstractAsyncContextManager[None]
 
 cli = typer.Typer(
@@ -41,27 +39,27 @@ def run() -> None:
 @cli.command()
 def replica() -> None:
     """Serve clients from a bus."""
-    _serve(_replica(_load(ReplicaSettings)))
+    _serve(_replica(load_settings(ReplicaSettings)))
 
 
 @cli.command()
 def ingestor() -> None:
     """Bring market data from the exchange to a bus."""
-    _serve(_ingestor(_load(IngestorSettings)))
+    _serve(_ingestor(load_settings(IngestorSettings)))
 
 
 @cli.command()
 def exchange() -> None:
     """Play Binance: simulate a market or replay a recording."""
-    _serve(_exchange(_load(ExchangeServerSettings)))
+    _serve(_exchange(load_settings(ExchangeServerSettings)))
 
 
 @asynccontextmanager
 async def _everything() -> AsyncIterator[None]:
-    replica_settings, ingestor_settings = _load(ReplicaSettings), _load(IngestorSettings)
+    replica_settings, ingestor_settings = load_settings(ReplicaSettings), load_settings(IngestorSettings)
     async with contextlib.AsyncExitStack() as parts:
         if replica_settings.exchange != "binance":
-            own = _load(ExchangeServerSettings).model_copy(update={"host": "127.0.0.1", "port": 0})
+            own = load_settings(ExchangeServerSettings).model_copy(update={"host": "127.0.0.1", "port": 0})
             port = await parts.enter_async_context(_exchange_port(own))
             here = {"exchange_url": f"http://127.0.0.1:{port}"}
             replica_settings = replica_settings.model_copy(update=here)
@@ -128,20 +126,8 @@ async def _until_signalled(part: Part) -> None:
         log.info("stopping")
 
 
-def _load(kind: type[SettingsT]) -> SettingsT:
-    """The settings of one process. A wrong value ends the start with a sentence that names the variable."""
-    try:
-        return kind()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        typer.echo(f"{name}={first.get('input')!r} is not valid: {reason}.", err=True)
-        raise typer.Exit(2) from None
-
-
 def _configure_logging() -> None:
-    json_format = _load(ReplicaSettings).log_format == "json"
+    json_format = load_settings(ReplicaSettings).log_format == "json"
     renderer = structlog.processors.JSONRenderer() if json_format else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[
@@ -157,6 +143,14 @@ def _configure_logging() -> None:
     stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
 
 
+def main() -> None:
+    """Run the command; a wrong setting ends the start with one sentence and exit status 2."""
+    try:
+        _configure_logging()
+        cli()
+    except SettingsError as error:
+        sys.exit(f"Cannot start: {error}.")
+
+
 if __name__ == "__main__":
-    _configure_logging()
-    cli()
+    main()

@@ -1,11 +1,39 @@
-"""Which exchange is behind a process, and where: the settings that ingestor, replica and exchange share."""
+"""Which exchange is behind a process, and where: the settings that processes share, and how they are read."""
 
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeVar
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from market.announcements import Source
+from market.streams import Kind, Market, StreamName
+
+DEFAULT_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "ADAUSDT")
+"""Document 002's default symbols."""
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+class SettingsError(ValueError):
+    """A setting that makes a start impossible; the text is one sentence that names the variable."""
+
+
+def load_settings(kind: type[SettingsT]) -> SettingsT:
+    """The settings of one process, read from its environment. Raises SettingsError."""
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        if not first["loc"]:  # a rule over several settings says itself which
+            raise SettingsError(reason) from error
+        name = str(first["loc"][0]).upper()
+        raise SettingsError(f"{name}={first['input']!r} is not valid: {reason}") from error
+
+
+def comma_separated(value: object) -> object:
+    """A list setting as it stands in the environment, split at commas; anything else as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class Endpoints(NamedTuple):
@@ -37,8 +65,10 @@ class ExchangeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    exchange: str = Field("simulate", description="`simulate`, `binance`, or `replay:FILE` for a recording")
-    exchange_url: str = Field("http://127.0.0.1:9100", description="where the stand-in listens (unused with `binance`)")
+    exchange: str = Field(default="simulate", description="`simulate`, `binance`, or `replay:FILE` for a recording")
+    exchange_url: str = Field(
+        default="http://127.0.0.1:9100", description="where the stand-in listens (unused with `binance`)"
+    )
 
     @field_validator("exchange")
     @classmethod
@@ -58,3 +88,25 @@ class ExchangeSettings(BaseSettings):
     def endpoints(self) -> Endpoints:
         """Where to connect."""
         return BINANCE if self.exchange == "binance" else stand_in(self.exchange_url)
+
+
+class DefaultSymbolsSettings(BaseSettings):
+    """`DEFAULT_SYMBOLS`: the ingestor always carries their spot tickers, and replicas list them."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    default_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=DEFAULT_SYMBOLS, description="spot symbols whose ticker is always wanted, separated by commas"
+    )
+
+    _split = field_validator("default_symbols", mode="before")(comma_separated)
+
+    @field_validator("default_symbols")
+    @classmethod
+    def _are_symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(StreamName.of(Market.SPOT, symbol, Kind.TICKER).symbol.upper() for symbol in symbols)
+
+    @property
+    def default_tickers(self) -> tuple[StreamName, ...]:
+        """The ticker streams of the default symbols."""
+        return tuple(StreamName.of(Market.SPOT, symbol, Kind.TICKER) for symbol in self.default_symbols)

@@ -13,9 +13,9 @@ class BusSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    bus_url: str = Field("", description="where the bus is: memory://, redis://, rediss://")
-    redis_host: str = Field("", description="Redis host, when BUS_URL is not set")
-    redis_port: int = Field(6379, ge=1, le=65_535, description="Redis port, when BUS_URL is not set")
+    bus_url: str = Field(default="", description="where the bus is: memory://, redis://, rediss://")
+    redis_host: str = Field(default="", description="Redis host, when BUS_URL is not set")
+    redis_port: int = Field(default=6379, ge=1, le=65_535, description="Redis port, when BUS_URL is not set")
 
     @field_validator("bus_url")
     @classmethod

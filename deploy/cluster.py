@@ -9,22 +9,19 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 import typer
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import Field
 
-from binance.settings import ExchangeSettings
+from binance.settings import ExchangeSettings, SettingsError, load_settings
 from deploy.plan import LOOPBACK, ROOT, ClusterPlan, cluster_plan, resolve_exchange
 from deploy.readiness import free_port, is_free, wait_ready
 from deploy.supervisor import Supervisor, prepare_logs
 
 START_LIMIT_S: Final = 60.0
 LOG_TAIL_LINES: Final = 15
-
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 _log = structlog.get_logger(__name__)
 
@@ -50,9 +47,9 @@ class CannotStartError(Exception):
 def main() -> None:
     """Run the cluster; exit status 1 and one sentence if it cannot start."""
     try:
-        settings = _load(ClusterSettings)
+        settings = load_settings(ClusterSettings)
         asyncio.run(run(_checked_plan(settings), f"http://localhost:{settings.port}"))
-    except CannotStartError as why:
+    except (CannotStartError, SettingsError) as why:
         typer.echo(f"Cannot start the cluster: {why}", err=True)
         sys.exit(1)
 
@@ -133,17 +130,6 @@ def _on_signals() -> asyncio.Future[None]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, end)
     return stop
-
-
-def _load(kind: type[SettingsT]) -> SettingsT:
-    """The settings from the environment, or a sentence that names the wrong variable."""
-    try:
-        return kind()
-    except ValidationError as error:
-        problems = (
-            f"{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
-        )
-        raise CannotStartError("; ".join(problems)) from error
 
 
 def _checked_plan(settings: ClusterSettings) -> ClusterPlan:

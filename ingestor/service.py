@@ -16,7 +16,6 @@ from ingestor.feed import Feed
 from ingestor.publisher import Publisher
 from ingestor.settings import IngestorSettings
 from market.announcements import DEMAND_TOPIC, FEED_TOPIC, REPEAT_S, Demand, FeedStatus, encode
-from market.streams import Kind, Market, StreamName
 
 logger = structlog.get_logger(__name__)
 
@@ -38,8 +37,7 @@ class Ingestor:
     """
 
     def __init__(self, settings: IngestorSettings, bus: Bus, endpoints: Endpoints) -> None:
-        defaults = [StreamName.of(Market.SPOT, symbol, Kind.TICKER) for symbol in settings.default_symbols]
-        self.leases = Leases(defaults)
+        self.leases = Leases(settings.default_tickers)
         self.publisher = Publisher(bus)
         self.feed = Feed(endpoints, settings.symbols_per_worker, self.publisher.take, self._note_state)
         self.malformed_demands_total = 0

@@ -5,7 +5,6 @@ from aiohttp import web
 
 from binance.rest import RestClient
 from bus.base import Bus
-from market.streams import Kind, Market, StreamName
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
@@ -33,8 +32,7 @@ class Replica:
         self._rest = RestClient(settings.endpoints)
         self._catalogs = Catalogs(self._rest)
         self._delivery = Delivery(settings.flush_interval_ms)
-        defaults = [StreamName.of(Market.SPOT, symbol, Kind.TICKER) for symbol in settings.default_symbols]
-        self._hub = Hub(bus, settings.name, always=defaults)
+        self._hub = Hub(bus, settings.name, always=settings.default_tickers)
         self._door = SocketIODoor(
             self._hub,
             self._catalogs,

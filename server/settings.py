@@ -6,36 +6,38 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from binance.settings import ExchangeSettings
+from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_separated
 from bus.settings import BusSettings
-
-DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "ADAUSDT")
-"""Document 002's default symbols."""
+from server.addresses import ProxyPolicy
 
 
-class ReplicaSettings(BusSettings, ExchangeSettings):
+class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
     """One replica; the README has the table."""
 
-    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 # a server in a container
-    port: int = Field(8080, ge=0, le=65_535, description="port to listen on (0 = any free one)")
-    replica: str = Field("", description="name of the replica; default: host name and port")
-    default_symbols: Annotated[tuple[str, ...], NoDecode] = Field(
-        DEFAULT_SYMBOLS, description="spot symbols whose ticker is always wanted, separated by commas"
+    host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104 # a server in a container
+    port: int = Field(default=8080, ge=0, le=65_535, description="port to listen on (0 = any free one)")
+    replica: str = Field(default="", description="name of the replica; default: host name and port")
+    update_interval: int = Field(default=500, ge=50, le=60_000, description="ms between document 003's ticks")
+    flush_interval_ms: float = Field(
+        default=0.0, ge=0, le=1000, description="ms to collect messages before a write (0 = none)"
     )
-    update_interval: int = Field(500, ge=50, le=60_000, description="ms between document 003's ticks")
-    flush_interval_ms: float = Field(0.0, ge=0, le=1000, description="ms to collect messages before a write (0 = none)")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="other origins whose pages may connect, separated by commas; `*` = all"
+        default=(), description="other origins whose pages may connect, separated by commas; `*` = all"
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="addresses or networks of proxies whose X-Real-IP is believed, separated by commas"
+        default=(), description="addresses or networks of proxies whose X-Real-IP is believed, separated by commas"
     )
-    log_format: Literal["console", "json"] = Field("console", description="`console` for people, `json` for machines")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="`console` for people, `json` for machines"
+    )
 
-    @field_validator("default_symbols", "cors_origins", "trusted_proxies", mode="before")
+    _split_lists = field_validator("cors_origins", "trusted_proxies", mode="before")(comma_separated)
+
+    @field_validator("trusted_proxies")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        ProxyPolicy(proxies)
+        return proxies
 
     @property
     def name(self) -> str:

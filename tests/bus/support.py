@@ -1,11 +1,16 @@
 """What the bus's suites share: made-up messages, collected deliveries, conditions to await."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
 
 from bus.base import Bus
+from bus.redis import RedisBus
 from market.messages import Message
 from market.streams import StreamName
+from tests.support.processes import Process
 
 BTC = StreamName.parse("btcusdt@trade")
 ETH = StreamName.parse("ethusdt@kline_1m")
@@ -56,3 +61,30 @@ async def connected(bus: Bus) -> None:
 
 async def disconnected(bus: Bus) -> None:
     await until(lambda: not bus.connected, "the bus notices that its server is gone")
+
+
+@asynccontextmanager
+async def end_on(server: Process | str, name: str = "", inbox: Inbox | None = None) -> AsyncIterator[RedisBus]:
+    """A started end, not necessarily connected yet."""
+    end = RedisBus(server if isinstance(server, str) else f"redis://127.0.0.1:{server.port}/0", name)
+    if inbox is not None:
+        end.on_messages(inbox.take)
+    await end.start()
+    try:
+        yield end
+    finally:
+        await end.close()
+
+
+@asynccontextmanager
+async def admin_of(server: Process) -> AsyncIterator[Redis]:
+    """A client of its own, to look at the server from the side."""
+    client = Redis(port=server.port)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def start_again(server: Process) -> None:
+    await asyncio.to_thread(server.start)

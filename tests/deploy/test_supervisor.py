@@ -98,8 +98,8 @@ def test_what_a_child_says_is_in_its_log(supervised: Supervised, tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"REPLICAS": "none"}, "REPLICAS: "),
-        ({"EXCHANGE": "kraken"}, "EXCHANGE: must be simulate, binance or replay:FILE"),
+        ({"REPLICAS": "none"}, "REPLICAS="),
+        ({"EXCHANGE": "kraken"}, "must be simulate, binance or replay:FILE"),
         ({"EXCHANGE": "replay:no/such/tape.gz"}, "EXCHANGE: there is no recording"),
         ({"PORT": "{taken}"}, "port {taken} is taken; PORT=... chooses another"),
         ({"REPLICA_PORT": "{taken}"}, "port {taken} is taken; REPLICA_PORT=... chooses another"),

@@ -6,14 +6,14 @@ from ingestor.settings import IngestorSettings
 
 def test_defaults_are_those_of_the_seed_documents() -> None:
     settings = IngestorSettings.model_validate({})
-    assert settings.default_symbols == ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "ADAUSDT"]
+    assert settings.default_symbols == ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "ADAUSDT")
     assert settings.symbols_per_worker == 100
     assert settings.instance
 
 
 def test_symbols_are_read_from_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEFAULT_SYMBOLS", "btcusdt, ethusdt,")
-    assert IngestorSettings.model_validate({}).default_symbols == ["BTCUSDT", "ETHUSDT"]
+    assert IngestorSettings.model_validate({}).default_symbols == ("BTCUSDT", "ETHUSDT")
 
 
 @pytest.mark.parametrize(

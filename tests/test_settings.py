@@ -1,0 +1,39 @@
+"""A wrong setting stops the start of every process with one sentence that names the variable."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.processes import ROOT
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "value"),
+    [
+        ("run", "PORT", "eighty"),
+        ("run", "EXCHANGE", "kraken"),
+        ("replica", "UPDATE_INTERVAL", "0"),
+        ("replica", "TRUSTED_PROXIES", "nginx"),
+        ("replica", "BUS_URL", "amqp://localhost"),
+        ("replica", "LOG_FORMAT", "xml"),
+        ("ingestor", "DEFAULT_SYMBOLS", "BTC/USDT"),
+        ("ingestor", "SYMBOLS_PER_WORKER", "many"),
+        ("exchange", "SIM_SYMBOLS", "501"),
+        ("exchange", "EXCHANGE", "replay:/no/such/file"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_sentence(role: str, variable: str, value: str) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "app", role],
+        env={**os.environ, variable: value},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert finished.returncode != 0
+    assert variable in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1, finished.stderr

@@ -1,0 +1,75 @@
+"""What the browser tests do with the page. Screenshots go to TICKCAST_SCREENSHOTS where that is set."""
+
+import os
+import re
+from pathlib import Path
+
+from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
+
+from tests.support.processes import Process
+
+DESKTOP = ViewportSize(width=1440, height=900)
+PHONE = ViewportSize(width=390, height=844)
+TIMEOUT_MS = 15_000
+FIGURE = re.compile(r"\d")
+# Pixels of the chart that have exactly the colour of a rising or a falling candle.
+CANDLE_PIXELS = """chart => {
+  const copy = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const read = (width, height) => copy.getImageData(0, 0, width, height).data;
+  const colours = ["--up", "--down"].map((name) => {
+    copy.fillStyle = getComputedStyle(chart).getPropertyValue(name).trim();
+    copy.fillRect(0, 0, 1, 1);
+    return read(1, 1).join();
+  });
+  let count = 0;
+  for (const canvas of chart.querySelectorAll("canvas")) {
+    Object.assign(copy.canvas, { width: canvas.width, height: canvas.height });
+    copy.drawImage(canvas, 0, 0);
+    const data = read(canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) {
+      if (colours.includes(data.subarray(at, at + 4).join())) count += 1;
+    }
+  }
+  return count;
+}"""
+
+
+def url(server: Process) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+def row(page: Page, symbol: str) -> Locator:
+    return page.locator(f"#rows [data-symbol={symbol}]")
+
+
+def price(page: Page, symbol: str) -> Locator:
+    return row(page, symbol).locator("[data-cell=price]")
+
+
+async def candles_drawn(page: Page) -> bool:
+    pixels: int = await page.locator("#chart").evaluate(CANDLE_PIXELS)
+    return pixels > 500
+
+
+async def open_page(browser: Browser, address: str, size: ViewportSize = DESKTOP) -> tuple[Page, list[str]]:
+    """A page, and the list that collects its errors."""
+    page = await browser.new_page(viewport=size)
+    page.set_default_timeout(TIMEOUT_MS)
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(address)
+    return page, errors
+
+
+async def save(page: Page, directory: Path, name: str) -> None:
+    target = Path(os.environ.get("TICKCAST_SCREENSHOTS", directory))
+    await page.screenshot(path=target / f"{name}.png", full_page=page.viewport_size == PHONE)
+
+
+async def expect_figures(page: Page) -> None:
+    """Wait until every row of the watchlist has a price and the chart has candles."""
+    for cell in await page.locator("#rows [data-cell=price]").all():
+        await expect(cell).to_have_text(FIGURE, timeout=TIMEOUT_MS)
+    await expect(page.locator("#chart-note")).to_have_text("", timeout=TIMEOUT_MS)
+    await expect(page.locator("[data-legend=close]")).to_have_text(FIGURE, timeout=TIMEOUT_MS)

@@ -147,6 +147,7 @@ class Follower:
     def follow(self, message: RecordedMessage) -> None:
         """Take one message in; one that cannot be understood is counted, the first one logged."""
         self._clock.hear(message.ts)
+        self._pass_time()
         try:
             handler = self._handler(message)
             if handler is not None:
@@ -155,12 +156,27 @@ class Follower:
             self.not_understood_total += 1
             if self.not_understood_total == 1:
                 _log.warning("recorded payload not understood", stream=message.stream, error=str(error))
+
+    def finish(self) -> None:
+        """Tell what the last messages have led to."""
+        self._tick(self._venue.now_ms)
+
+    def _pass_time(self) -> None:
         now_ms = self._venue.now_ms
-        if now_ms >= self._tick_ms + _TICK_MS:
-            self._tick_ms = now_ms // _TICK_MS * _TICK_MS
-            for feed in self._feeds:
-                feed.on_time(now_ms)
-            self._feed.on_time(now_ms)
+        if self._tick_ms == 0:
+            self._tick_ms = now_ms
+        due_ms = self._tick_ms + _TICK_MS
+        if now_ms >= due_ms:
+            # After a pause: first what was due soon after the messages before it.
+            if now_ms > due_ms:
+                self._tick(due_ms)
+            self._tick(now_ms)
+
+    def _tick(self, now_ms: int) -> None:
+        self._venue.now_ms = self._tick_ms = now_ms
+        for feed in self._feeds:
+            feed.on_time(now_ms)
+        self._feed.on_time(now_ms)
 
     def _list(self, spec: SymbolSpec, contents: Contents) -> None:
         recorded = frozenset(

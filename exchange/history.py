@@ -19,6 +19,7 @@ import math
 import random
 from collections import OrderedDict
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
 
 from exchange.candles import LEVELS, Candle
@@ -29,6 +30,8 @@ from market.streams import Market
 DAY_LEVEL: Final = len(LEVELS) - 1
 _MAX_SPLITS: Final = 1_000
 _MASK: Final = 2**64 - 1
+# How often a walk is bent towards its mean: each time the lack shrinks to a fraction.
+_BENDS: Final = 4
 # Waves that the price rides on: period in days and size as a part of the price.
 _WAVES: Final = ((512, 0.35), (128, 0.20), (32, 0.10), (8, 0.05), (2, 0.02))
 
@@ -165,7 +168,7 @@ def split(whole: Node, parts: int, draw: random.Random) -> list[Node]:
     trades = _shares(whole.trades, [0.5 + draw.random() for _ in range(parts)])
     extra = _shares(whole.volume - whole.trades, [count * (0.5 + draw.random()) for count in trades])
     volumes = [count + more for count, more in zip(trades, extra, strict=True)]
-    closes = _path(whole, trades, draw)
+    closes = _path(whole, trades, volumes, draw)
     opens = [whole.open, *closes[:-1]]
     highs, lows = _extremes(whole, trades, opens, closes, draw)
     quotes = _quotes(whole, volumes, highs, lows)
@@ -205,22 +208,43 @@ def _between(total: int, begin: int, end: int, whole: int) -> int:
     return total * end // whole - total * begin // whole if whole else 0
 
 
-def _path(whole: Node, trades: list[int], draw: random.Random) -> list[int]:
-    """Closing prices: a random walk tied to the whole's open and close, still where nothing is traded."""
+def _path(whole: Node, trades: list[int], volumes: list[int], draw: random.Random) -> list[int]:
+    """Closing prices: a random walk tied to the whole's open and close, still where nothing is traded.
+
+    The walk is bent until its volume-weighted mean is the whole's, so that highs and lows need not
+    be stretched to make the quote volumes add up.
+    """
     parts = len(trades)
     steps = [draw.random() - 0.5 for _ in trades]
     drift = sum(steps) / parts
-    scale = 2.0 * (whole.high - whole.low) / math.sqrt(parts)
-    last = max((i for i in range(parts) if trades[i]), default=-1)
+    scale = (whole.high - whole.low) / math.sqrt(parts)
+    walk = [
+        whole.open + (whole.close - whole.open) * (i + 1) / parts + (walked - drift * (i + 1)) * scale
+        for i, walked in enumerate(accumulate(steps))
+    ]
+    bend = [4 * (i + 1) * (parts - i - 1) / parts**2 for i in range(parts)]
+    weight = sum(volume * part for volume, part in zip(volumes, bend, strict=True))
+    by = 0.0
+    for _ in range(_BENDS):
+        closes = _walked(whole, trades, [ideal + by * part for ideal, part in zip(walk, bend, strict=True)])
+        middles = [(opened + closed) / 2 for opened, closed in zip([whole.open, *closes], closes, strict=False)]
+        lack = whole.quote - sum(volume * middle for volume, middle in zip(volumes, middles, strict=True))
+        by += lack / weight if weight else 0.0
+    return closes
+
+
+def _walked(whole: Node, trades: list[int], ideal: list[float]) -> list[int]:
+    """The walk in ticks, thrown back at the whole's high and low; it stands where nothing is traded."""
+    last = max((i for i, count in enumerate(trades) if count), default=-1)
     closes: list[int] = []
-    walked, price = 0.0, whole.open
-    for i in range(parts):
-        walked += steps[i] - drift
+    price = whole.open
+    for i, wished in enumerate(ideal):
         if i == last:
             price = whole.close
         elif trades[i] and i < last:
-            ideal = whole.open + (whole.close - whole.open) * (i + 1) / parts + walked * scale
-            price = min(whole.high, max(whole.low, round(ideal)))
+            within = 2 * whole.high - wished if wished > whole.high else wished
+            within = 2 * whole.low - within if within < whole.low else within
+            price = min(whole.high, max(whole.low, round(within)))
         closes.append(price)
     return closes
 

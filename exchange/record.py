@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidURI, WebSocketException
+from websockets.exceptions import WebSocketException
 
 from binance.backoff import Backoff
 from binance.frames import slice_frame
@@ -138,18 +138,13 @@ class Recorder:
             try:
                 async with connect(url, max_queue=_QUEUED_FRAMES, compression=None) as socket:
                     _log.info("recording", url=url, streams=len(names))
-                    await self._subscribe(socket, names)
-                    await self._receive(socket, f"{route.value}/stream", backoff)
-            except InvalidURI:
-                raise
-            except (WebSocketException, OSError) as error:
-                _log.warning("connection lost, trying again", url=url, error=str(error))
+                    async with asyncio.TaskGroup() as tasks:
+                        subscribing = tasks.create_task(_subscribe(socket, names))
+                        await self._receive(socket, f"{route.value}/stream", backoff)
+                        subscribing.cancel()
+            except* (WebSocketException, OSError) as errors:
+                _log.warning("connection lost, trying again", url=url, error=str(errors.exceptions[0]))
             await asyncio.sleep(backoff.next_s())
-
-    async def _subscribe(self, socket: ClientConnection, names: list[str]) -> None:
-        for number, params in enumerate(batches(names), start=1):
-            await socket.send(encode_request(Request(Method.SUBSCRIBE, params, number)))
-            await asyncio.sleep(_BETWEEN_REQUESTS_S)
 
     async def _receive(self, socket: ClientConnection, path: str, backoff: Backoff) -> None:
         async for message in socket:
@@ -160,6 +155,12 @@ class Recorder:
                 self._writer.write(time.time_ns() // 1_000_000, path, raw)
             elif b'"error"' in raw:
                 _log.error("the exchange refuses", answer=raw[:200].decode(errors="replace"))
+
+
+async def _subscribe(socket: ClientConnection, names: list[str]) -> None:
+    for number, params in enumerate(batches(names), start=1):
+        await socket.send(encode_request(Request(Method.SUBSCRIBE, params, number)))
+        await asyncio.sleep(_BETWEEN_REQUESTS_S)
 
 
 def _route_of(market: Market, name: str) -> Route:

@@ -74,10 +74,10 @@ class Replay:
 
     async def play(self, *, speed: float, loop: bool) -> None:
         """Play from the beginning, again and again where `loop` says so. What was played is forgotten each time."""
+        _log.info("replay begins", path=str(self._path), messages=self._contents.messages, speed=speed)
         while True:
             self._follower = Follower(self._contents, self._venue, self._feed)
             self.rounds_total += 1
-            _log.info("replay begins", path=str(self._path), messages=self._contents.messages, speed=speed)
             await self._play_once(speed)
             if not loop:
                 _log.info("replay is over", path=str(self._path))
@@ -105,6 +105,7 @@ class Replay:
             if in_turn >= TURN_MESSAGES:
                 await self._end_turn()
                 in_turn = 0
+        self._follower.finish()
         await self._end_turn()
 
     async def _end_turn(self) -> None:

@@ -167,7 +167,14 @@ def test_a_request_beyond_the_stream_limit_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["btcusdt@trade", "btcusdt@kline_1d@+08:00", "!miniTicker@arr", "!bookTicker", "牛来usdt@trade", "xyz@rpiDepth@500ms"],
+    [
+        "btcusdt@trade",
+        "btcusdt@kline_1d@+08:00",
+        "!miniTicker@arr",
+        "!bookTicker",
+        "牛来usdt@trade",
+        "xyz@rpiDepth@500ms",
+    ],
 )
 def test_names_of_binances_shape_are_well_formed(name: str) -> None:
     assert is_well_formed(name)

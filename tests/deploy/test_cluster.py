@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from deploy.plan import ROOT
+from deploy.readiness import is_free
 from tests.support.processes import accepts, free_port, wait_until
 
 
@@ -34,6 +35,14 @@ def cluster(port: int, replica_port: int) -> Iterator[subprocess.Popen[str]]:
             supervisor.terminate()
 
 
+def two_free_ports() -> int:
+    """The first of two neighbouring free ports."""
+    while True:
+        first = free_port()
+        if is_free("127.0.0.1", first + 1):
+            return first
+
+
 def read_until_ready(supervisor: subprocess.Popen[str]) -> str:
     assert supervisor.stdout is not None
     said = ""
@@ -45,7 +54,7 @@ def read_until_ready(supervisor: subprocess.Popen[str]) -> str:
 
 
 def test_a_cluster_says_what_runs_where_survives_a_killed_replica_and_ends_without_a_trace() -> None:
-    port, replica_port = free_port(), free_port()
+    port, replica_port = free_port(), two_free_ports()
     health = f"http://127.0.0.1:{port}/health"
     with cluster(port, replica_port) as supervisor:
         said = read_until_ready(supervisor)

@@ -220,11 +220,11 @@ async def test_a_head_request_is_answered_like_a_get_without_a_body(
         assert await answer.read() == b""
 
 
-async def test_a_body_reaches_the_replica_up_to_two_megabytes(front: Front, client: aiohttp.ClientSession) -> None:
+async def test_a_body_reaches_the_replica_up_to_four_megabytes(front: Front, client: aiohttp.ClientSession) -> None:
     address = front()
-    async with client.post(address + "/socket.io/", data=BytesIO(bytes(1_500_000))) as answer:
-        assert (await answer.json())["bytes"] == 1_500_000
-    async with client.post(address + "/socket.io/", data=BytesIO(bytes(2_500_000))) as answer:
+    async with client.post(address + "/socket.io/", data=BytesIO(bytes(3_500_000))) as answer:
+        assert (await answer.json())["bytes"] == 3_500_000
+    async with client.post(address + "/socket.io/", data=BytesIO(bytes(4_500_000))) as answer:
         assert answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         assert (await answer.json())["success"] is False
 

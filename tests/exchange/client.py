@@ -28,7 +28,9 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         for socket in self._sockets:
-            await socket.close()
+            # No handshake: a client whose queue is full of unread messages would not see its end.
+            socket.transport.abort()
+            await socket.wait_closed()
         await self.http.aclose()
 
     async def socket(self, path: str, **options: Any) -> ClientConnection:

@@ -59,7 +59,7 @@ async def test_skipped_messages_are_missing_and_no_others(client: Client) -> Non
     before = (await receive(socket))["t"]
     await client.control("skip", market="spot", stream="btcusdt@trade", count=2)
     ids = [before]
-    while ids[-1] - ids[0] < len(ids) + 3:
+    for _ in range(12):
         ids.append((await receive(socket))["t"])
     gaps = [following - number for number, following in zip(ids, ids[1:], strict=False) if following != number + 1]
     assert gaps == [3]

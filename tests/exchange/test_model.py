@@ -172,7 +172,8 @@ def test_the_bid_is_below_the_ask_in_every_message(tape: Tape) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["spot:btcusdt@depth", "spot:btcusdt@depth@100ms", "futures:btcusdt@depth@100ms", "futures:btcusdt@depth@500ms"]
+    "name",
+    ["spot:btcusdt@depth", "spot:btcusdt@depth@100ms", "futures:btcusdt@depth@100ms", "futures:btcusdt@depth@500ms"],
 )
 def test_depth_updates_follow_each_other_without_a_gap(tape: Tape, name: str) -> None:
     updates = tape.of(name)

@@ -56,9 +56,7 @@ async def test_klines_obey_start_end_and_limit(client: Client) -> None:
     assert from_start == rows[-20:-15]
     to_end = await client.get("/api/v3/klines", symbol="BTCUSDT", interval="1m", endTime=rows[-11][0], limit=5)
     assert to_end == rows[-15:-10]
-    both = await client.get(
-        "/api/v3/klines", symbol="BTCUSDT", interval="1m", startTime=start, endTime=rows[-18][0]
-    )
+    both = await client.get("/api/v3/klines", symbol="BTCUSDT", interval="1m", startTime=start, endTime=rows[-18][0])
     assert both == rows[-20:-17]
     assert len(await client.get("/api/v3/klines", symbol="BTCUSDT", interval="1m", limit=1001)) == 1000
     assert len(await client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=1500)) == 1500
@@ -111,7 +109,11 @@ async def test_depth_limits(client: Client) -> None:
     assert len((await client.get("/api/v3/depth", symbol="BTCUSDT", limit=99_999))["asks"]) == 200
     futures = await client.get("/fapi/v1/depth", symbol="BTCUSDT", limit=5)
     assert list(futures) == ["lastUpdateId", "E", "T", "bids", "asks"]
-    assert await client.error("/fapi/v1/depth", symbol="BTCUSDT", limit=7) == (400, -4021, "7 is not valid depth limit.")
+    assert await client.error("/fapi/v1/depth", symbol="BTCUSDT", limit=7) == (
+        400,
+        -4021,
+        "7 is not valid depth limit.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,12 @@ async def test_depth_limits(client: Client) -> None:
         ("/api/v3/klines", {"symbol": "BTCUSDT"}, -1102, "Mandatory parameter 'interval'"),
         ("/api/v3/depth", {}, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."),
         ("/api/v3/klines", {"symbol": "btcusdt", "interval": "1m"}, -1100, "Illegal characters found in parameter"),
-        ("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "ten"}, -1100, "Illegal characters found in parameter 'limit'"),
+        (
+            "/api/v3/depth",
+            {"symbol": "BTCUSDT", "limit": "ten"},
+            -1100,
+            "Illegal characters found in parameter 'limit'",
+        ),
         ("/api/v3/klines", {"symbol": "BTCUSDT", "interval": "1m", "startTime": "-1"}, -1100, "Illegal characters"),
         ("/api/v3/klines", {"symbol": "BTCUSDT", "interval": "1m", "limit": "0"}, -1130, "Data sent for parameter"),
         ("/fapi/v1/klines", {"symbol": "BTCUSDT", "interval": "1m", "limit": "1501"}, -1130, "Data sent for"),

@@ -201,9 +201,7 @@ async def test_frames_are_the_same_for_all_and_nothing_is_left_when_they_leave(c
     sockets = [await client.socket("/ws/btcusdt@trade") for _ in range(3)]
     firsts = [await receive(socket) for socket in sockets]
     newest = max(first["t"] for first in firsts)
-    seen = [
-        (await receive_until(socket, lambda message: message["t"] > newest))[-1] for socket in sockets
-    ]
+    seen = [(await receive_until(socket, lambda message: message["t"] > newest))[-1] for socket in sockets]
     assert seen[0] == seen[1] == seen[2]
     for socket in sockets:
         await socket.close()

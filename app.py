@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import sys
@@ -150,6 +151,10 @@ def main() -> None:
         cli()
     except SettingsError as error:
         sys.exit(f"Cannot start: {error}.")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(f"Cannot start: PORT is taken ({error.strerror}).")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m exchange serve` and `python -m exchange record`."""
+"""`python -m exchange record`."""
 
 import asyncio
 import signal
@@ -9,23 +9,16 @@ from typing import Annotated
 import typer
 
 from exchange.record import Recorder, RecordingWriter
-from exchange.server import Exchange
-from exchange.settings import SettingsError, load_settings
 from market.streams import Market
 
 _MEGABYTE = 1_000_000
 
-cli = typer.Typer(help="A stand-in for Binance, and a recorder of exchanges.", no_args_is_help=True)
+cli = typer.Typer(no_args_is_help=True)
 
 
-@cli.command()
-def serve() -> None:
-    """Serve the exchange that the environment describes (EXCHANGE, PORT, HOST, SIM_*, REPLAY_*)."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        sys.exit(str(error))
-    asyncio.run(_serve(Exchange(settings)))
+@cli.callback()
+def main() -> None:
+    """Tools around the stand-in; `python -m app exchange` serves it."""
 
 
 @cli.command()
@@ -44,14 +37,6 @@ def record(
         sys.exit("--streams must name at least one stream")
     with RecordingWriter(out, market, rotate_bytes=int(rotate_mb * _MEGABYTE), rotate_s=rotate_minutes * 60) as writer:
         asyncio.run(_until_signalled(Recorder(ws_base, market, names, writer)))
-
-
-async def _serve(exchange: Exchange) -> None:
-    await exchange.start()
-    try:
-        await _signal()
-    finally:
-        await exchange.close()
 
 
 async def _until_signalled(recorder: Recorder) -> None:

@@ -1,7 +1,7 @@
 """Payload bytes as Binance writes them: order of keys, decimals, even the blanks.
 
-Sources: `reference` of the streams' fields in Binance "WebSocket Streams" (spot) and "Websocket
-Market Streams" (USD-M futures); the order of keys is that of recorded messages.
+Sources: the streams' fields in Binance "WebSocket Streams" (spot) and "Websocket Market Streams"
+(USD-M futures); the order of keys is that of recorded messages.
 """
 
 from abc import ABC, abstractmethod

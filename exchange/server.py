@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from binance.routes import Route
+from binance.settings import SettingsError
 from binance.weights import WEIGHT_PER_MINUTE
 from exchange import rest
 from exchange.broadcast import Broadcast, StreamKey
@@ -29,6 +30,7 @@ from market.streams import Market, StreamName
 
 _CHECK_S: Final = 0.25
 _SHUTDOWN_S: Final = 5.0
+_LONGEST_TURN_MS: Final = 1_000
 _LIMIT_TEXT: Final = (
     "Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
     "Please use WebSocket Streams for live updates to avoid polling the API."
@@ -67,7 +69,10 @@ class Exchange:
         self._requests_total = 0
 
     async def start(self) -> int:
-        """Listen and go live; returns the port. Raises OSError where the port is taken."""
+        """Listen and go live; returns the port.
+
+        Raises OSError where the port is taken, SettingsError for a recording that holds nothing.
+        """
         await self._open_source()
         self._controls = Controls(
             sockets=self._sockets,
@@ -142,6 +147,8 @@ class Exchange:
             )
         else:
             contents = await asyncio.to_thread(survey, path)
+            if not contents.messages:
+                raise SettingsError(f"EXCHANGE names a file that holds no recorded message: {path}")
             source = self._replay = Replay(path, contents, self._venue, self._broadcast, self._sockets)
         self._broadcast.on_demand(lambda key: _with_name(source.want, key), lambda key: _with_name(source.unwant, key))
 
@@ -164,9 +171,11 @@ class Exchange:
         offset_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
         while True:
             now_ms = time.monotonic_ns() // 1_000_000 + offset_ms
-            simulation.advance(now_ms)
+            # After a long stop the time missed is lived through in turns, so that queues stay short.
+            simulation.advance(min(now_ms, simulation.now_ms + _LONGEST_TURN_MS))
             self._broadcast.flush()
-            await asyncio.sleep((SLOT_MS - now_ms % SLOT_MS) / 1_000)
+            is_behind = simulation.now_ms + SLOT_MS <= now_ms
+            await asyncio.sleep(0 if is_behind else (SLOT_MS - now_ms % SLOT_MS) / 1_000)
 
     async def _keep_rules(self) -> None:
         shortest = min(self._settings.spot_ping_s, self._settings.futures_ping_s, self._settings.connection_lifetime_s)

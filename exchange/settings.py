@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from binance.settings import ExchangeSettings
 from exchange.symbols import MAX_SYMBOLS
 
 _REPLAY = "replay:"
-
-
-class SettingsError(ValueError):
-    """A setting that makes a start impossible; the text names the variable."""
 
 
 class ExchangeServerSettings(ExchangeSettings):
@@ -44,15 +40,3 @@ class ExchangeServerSettings(ExchangeSettings):
     def recording(self) -> Path | None:
         """The file to replay, or None in simulation."""
         return Path(self.exchange.removeprefix(_REPLAY)) if self.exchange.startswith(_REPLAY) else None
-
-
-def load_settings() -> ExchangeServerSettings:
-    """The settings of the environment. Raises SettingsError with one sentence that names the variable."""
-    try:
-        # The constructor reads the environment, also when it is reached this way.
-        return ExchangeServerSettings.model_validate({})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{name}: {message}" if name else message) from error

@@ -155,16 +155,6 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
         return f"{self.market}:{ALL}@{self._kind_text}"
 
 
-def price_room(symbol: str) -> str:
-    """Room of document 002's subscribers of `symbol`: `BTCUSDT`, as its original named it."""
-    return symbol.upper()
-
-
-def asset_room(asset: str) -> str:
-    """Room of document 003's subscribers of `asset`: `BTC`, as its original named it."""
-    return asset.upper()
-
-
 def price_key(symbol: str) -> str:
     """Cache key of document 002's price of `symbol`: `prices:BTCUSDT`."""
     return f"prices:{symbol.upper()}"

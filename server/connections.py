@@ -1,18 +1,24 @@
 """What the hub knows of a client, and the numbered reasons for which a client is let go."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from market.streams import StreamName
 from server.encodings import Encoding
-from server.frames import Frame
+from server.frames import Batch
+
+if TYPE_CHECKING:
+    from server.groups import Group
 
 
 class CloseReason(Enum):
     """Why the server closes a connection: WebSocket close code and text (RFC 6455, 7.4)."""
 
+    NORMAL = (1000, "")
     SHUTTING_DOWN = (1000, "Server shutting down")
-    MESSAGE_TOO_BIG = (1009, "message_too_large")
     SLOW_CONSUMER = (4008, "slow_consumer")
 
     @property
@@ -22,16 +28,26 @@ class CloseReason(Enum):
 
     @property
     def text(self) -> str:
-        """The text that goes with the code, also the label of its metric."""
+        """The text that goes with the code."""
         return self.value[1]
 
 
 class Connection(ABC):
-    """One client as the hub sees it: something to write frames to, and what it is a member of."""
+    """One client as the hub sees it: something to send frames to, and the groups it is a member of."""
+
+    __slots__ = ("groups",)
 
     def __init__(self) -> None:
-        self.memberships: set[tuple[StreamName, Encoding]] = set()
+        self.groups: dict[tuple[StreamName, Encoding], Group] = {}
 
     @abstractmethod
-    def write(self, frame: Frame) -> None:
-        """Send `frame` after all that was written before; never blocks, never raises for a client that left."""
+    def send(self, batch: Batch) -> None:
+        """Send frames of one group after all that was sent before.
+
+        Never blocks, and never raises for a client that left; a client that lags gets what its
+        backlog keeps.
+        """
+
+    @abstractmethod
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:
+        """Owe the client nothing more of a stream that it has left."""

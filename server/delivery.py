@@ -1,81 +1,204 @@
-"""Delivery: everything of one loop turn leaves in one write per client."""
+"""Delivery: everything of one loop turn leaves in one write per client, and nobody waits for a slow one."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-BUFFER_BYTES: Final = 1024 * 1024
-"""Unsent bytes a client may leave with us before it is let go as a slow consumer."""
+from market.streams import StreamName
+from server.backlog import BUFFER_BYTES, Backlog
+from server.encodings import Encoding
+from server.frames import Batch
+
+HIGH_WATER_BYTES: Final = 64 * 1024
+"""Unsent bytes past which a client lags: what comes then goes to its backlog."""
+LOW_WATER_BYTES: Final = 16 * 1024
+LAG_LIMIT_S: Final = 30.0
+"""How long a client may lag before it is let go, in s."""
+_CHECK_S: Final = 1.0
+
+
+class Flushable(Protocol):
+    """Something that collects during a loop turn and sends at its end."""
+
+    def flush(self) -> None:
+        """Send what was collected."""
 
 
 class Delivery:
-    """Collects the outboxes that were written to and flushes them together.
+    """The one place that decides when things are sent, and who has lagged too long.
 
-    `flush_interval_ms` 0 flushes as soon as the loop has turned; more trades latency for fewer
-    system calls.
+    `flush_interval_ms` 0 sends as soon as the loop has turned; more trades latency for fewer system
+    calls. Groups are flushed first, into the outboxes of their members; then each outbox writes once.
     """
 
-    def __init__(self, flush_interval_ms: float = 0.0) -> None:
+    def __init__(
+        self,
+        flush_interval_ms: float = 0.0,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+        lag_limit_s: float = LAG_LIMIT_S,
+    ) -> None:
         self._interval_s = flush_interval_ms / 1000
-        self._dirty: list[Outbox] = []
+        self._groups: list[Flushable] = []
+        self._outboxes: list[Flushable] = []
+        self._scheduled = False
+        self._lagging: dict[Lagger, float] = {}
+        self._check: asyncio.TimerHandle | None = None
+        self._lag_limit_s = lag_limit_s
+        self.buffer_bytes = buffer_bytes
         self.writes_total = 0
         self.bytes_total = 0
+        self.conflated_total = 0
+        self.dropped_total = 0
+        self.slow_consumers_total = 0
 
-    def schedule(self, outbox: "Outbox") -> None:
-        """Flush `outbox` with the others of this turn."""
-        if not self._dirty:
-            loop = asyncio.get_running_loop()
-            if self._interval_s:
-                loop.call_later(self._interval_s, self._flush)
-            else:
-                loop.call_soon(self._flush)
-        self._dirty.append(outbox)
+    @property
+    def lagging(self) -> int:
+        """How many clients lag now."""
+        return len(self._lagging)
+
+    def schedule_group(self, group: Flushable) -> None:
+        """Flush `group` at the end of this turn."""
+        self._groups.append(group)
+        self._schedule()
+
+    def schedule_outbox(self, outbox: Flushable) -> None:
+        """Flush `outbox` at the end of this turn, after the groups."""
+        self._outboxes.append(outbox)
+        self._schedule()
+
+    def note_lag(self, lagger: "Lagger") -> None:
+        """`lagger` began to lag; it is let go unless `note_caught_up` follows within the limit."""
+        loop = asyncio.get_running_loop()
+        self._lagging.setdefault(lagger, loop.time())
+        if self._check is None:
+            self._check = loop.call_later(_CHECK_S, self._let_go_of_the_slow)
+
+    def note_caught_up(self, lagger: "Lagger", backlog: Backlog) -> None:
+        """`lagger` owes nothing to its reader any more, or is gone."""
+        if self._lagging.pop(lagger, None) is not None:
+            self.conflated_total += backlog.conflated
+            self.dropped_total += backlog.dropped
+
+    def _schedule(self) -> None:
+        if self._scheduled:
+            return
+        self._scheduled = True
+        loop = asyncio.get_running_loop()
+        if self._interval_s:
+            loop.call_later(self._interval_s, self._flush)
+        else:
+            loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for outbox in dirty:
+        groups, self._groups = self._groups, []
+        for group in groups:
+            group.flush()
+        outboxes, self._outboxes = self._outboxes, []
+        self._scheduled = False
+        for outbox in outboxes:
             outbox.flush()
+
+    def _let_go_of_the_slow(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._check = loop.call_later(_CHECK_S, self._let_go_of_the_slow) if self._lagging else None
+        limit = loop.time() - self._lag_limit_s
+        for lagger in [lagger for lagger, since in self._lagging.items() if since < limit]:
+            self.slow_consumers_total += 1
+            lagger.let_go()
+
+
+class Lagger(Protocol):
+    """A client's sending side, as far as lagging goes."""
+
+    def let_go(self) -> None:
+        """Close the client as a slow consumer."""
 
 
 class Outbox:
-    """What one transport is still to be sent in this turn, in order.
+    """What one WebSocket is still to be sent, in order; the transport's `pause_writing` makes it lag.
 
-    `on_overflow` is called once when the client has left more than BUFFER_BYTES unread; nothing is
-    written afterwards.
+    While it lags, nothing is read from the client either, so that answers cannot pile up.
+    `on_slow` is called when the client has lagged for too long.
     """
 
-    __slots__ = ("_closed", "_delivery", "_on_overflow", "_pending", "_transport")
+    __slots__ = ("_backlog", "_deflate", "_delivery", "_on_slow", "_paused", "_pending", "_transport")
 
-    def __init__(self, transport: asyncio.WriteTransport, delivery: Delivery, on_overflow: Callable[[], None]) -> None:
-        self._transport = transport
+    def __init__(
+        self, transport: asyncio.Transport, delivery: Delivery, on_slow: Callable[[], None], *, deflate: bool
+    ) -> None:
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
+        self._transport: asyncio.Transport | None = transport
         self._delivery = delivery
-        self._on_overflow = on_overflow
-        self._pending: list[bytes] = []
-        self._closed = False
+        self._on_slow = on_slow
+        self._deflate = deflate
+        self._pending: list[bytes] | None = None
+        self._backlog: Backlog | None = None
+        self._paused = False
 
     def write(self, data: bytes) -> None:
-        """Send `data` with this turn's flush."""
-        if self._closed:
-            return
-        if not self._pending:
-            self._delivery.schedule(self)
-        self._pending.append(data)
+        """Send bytes that are not market data (acknowledgements, pings): they never wait in the backlog."""
+        if self._pending is not None:
+            self._pending.append(data)
+        elif self._transport is not None:
+            self._pending = [data]
+            self._delivery.schedule_outbox(self)
+
+    def send(self, batch: Batch) -> None:
+        """Send a batch, or owe it to a client that lags."""
+        if self._backlog is None:
+            self.write(batch.deflated if self._deflate else batch.plain)
+        else:
+            for frame in batch.frames:
+                self._backlog.add(frame)
+
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:
+        """Owe nothing more of a stream."""
+        if self._backlog is not None:
+            self._backlog.forget(stream, encoding)
 
     def flush(self) -> None:
         """Write what is pending, in one call."""
-        pending, self._pending = self._pending, []
-        if not pending or self._closed or self._transport.is_closing():
+        pending, self._pending = self._pending, None
+        if not pending or self._transport is None:
             return
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         self._transport.write(data)
         self._delivery.writes_total += 1
         self._delivery.bytes_total += len(data)
-        if self._transport.get_write_buffer_size() > BUFFER_BYTES:
-            self._closed = True
-            self._on_overflow()
 
-    def abort(self) -> None:
-        """Close the transport at once and forget what is unsent."""
-        self._closed = True
-        self._pending.clear()
-        self._transport.abort()
+    def pause(self) -> None:
+        """The transport holds HIGH_WATER_BYTES: from now on the client lags."""
+        self._paused = True
+        if self._backlog is None and self._transport is not None:
+            self._backlog = Backlog(self._delivery.buffer_bytes)
+            self._delivery.note_lag(self)
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """The transport has room again: send what is owed, as far as the room reaches."""
+        self._paused = False
+        self.flush()
+        while self._backlog is not None and self._transport is not None and not self._paused:
+            frames = self._backlog.take(HIGH_WATER_BYTES)
+            if not frames:
+                self._catch_up()
+                self._transport.resume_reading()
+                return
+            batch = Batch(frames)
+            self._transport.write(batch.deflated if self._deflate else batch.plain)
+
+    def let_go(self) -> None:
+        """Close the client as a slow consumer."""
+        self._on_slow()
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._transport = None
+        self._pending = None
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        if self._backlog is not None:
+            self._delivery.note_caught_up(self, self._backlog)
+            self._backlog = None

@@ -3,16 +3,19 @@
 from abc import ABC, abstractmethod
 
 from market.messages import Message
+from market.streams import StreamName
 
 
 class Encoding(ABC):
-    """A way of writing messages. One object per way, compared by identity: clients of one share frames.
+    """A way of writing messages. One object per way, compared by identity: clients of one share frames."""
 
-    `paced` encodings send the latest value at a fixed pace (`Hub.pace`) instead of every message.
-    """
-
-    paced = False
+    binary = False
+    """Whether frames carry bytes rather than text."""
 
     @abstractmethod
     def encode(self, message: Message) -> bytes:
-        """The text of the frame that carries `message`, in UTF-8."""
+        """The body of the frame that carries `message`. Raises ValueError for a payload it cannot read."""
+
+    @abstractmethod
+    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+        """The body that tells a client how many messages of `stream` it missed, the last with cursor `until`."""

@@ -1,46 +1,92 @@
-"""Frames: one encoded message in the forms that transports need, each made at most once."""
+"""Frames: one encoded message as it goes over a WebSocket, made once and shared by all its receivers."""
 
+import zlib
+from collections.abc import Sequence
 from typing import Final
 
-_TEXT: Final = 0x81  # FIN and the text opcode (RFC 6455, 5.2)
+from market.streams import StreamName
+from server.encodings import Encoding
+
+_FIN: Final = 0x80
+_COMPRESSED: Final = 0x40  # RSV1 (RFC 7692, 6)
+_TEXT: Final = 0x1
+_BINARY: Final = 0x2
 _SHORT_MAX: Final = 125
 _MEDIUM_MAX: Final = 0xFFFF
+
+COMPRESS_FROM_BYTES: Final = 1024
+"""Smaller frames go plain: compressing them costs more than it saves."""
+_TAIL: Final = b"\x00\x00\xff\xff"  # what a sync flush ends with, and permessage-deflate leaves out (RFC 7692, 7.2.1)
 
 
 def text_frame(text: bytes) -> bytes:
     """A whole unmasked WebSocket text frame around UTF-8 `text` (RFC 6455, 5.2)."""
-    length = len(text)
+    return _head(_FIN | _TEXT, len(text)) + text
+
+
+def binary_frame(data: bytes) -> bytes:
+    """A whole unmasked WebSocket binary frame around `data` (RFC 6455, 5.2)."""
+    return _head(_FIN | _BINARY, len(data)) + data
+
+
+def deflated_frame(data: bytes, *, binary: bool = False) -> bytes:
+    """A whole compressed frame that decodes in any context: it refers to nothing that was sent before (RFC 7692)."""
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -12)
+    body = (deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
+    return _head(_FIN | _COMPRESSED | (_BINARY if binary else _TEXT), len(body)) + body
+
+
+def _head(first: int, length: int) -> bytes:
     if length <= _SHORT_MAX:
-        return bytes((_TEXT, length)) + text
+        return bytes((first, length))
     if length <= _MEDIUM_MAX:
-        return bytes((_TEXT, 126)) + length.to_bytes(2, "big") + text
-    return bytes((_TEXT, 127)) + length.to_bytes(8, "big") + text
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
 class Frame:
-    """One encoded message, shared by every connection that receives it.
+    """One encoded message of a stream; `body` is what a client reads: UTF-8 text, or bytes of a binary encoding."""
 
-    `text` is what a client reads (UTF-8); `websocket` is the same as a WebSocket frame and
-    `decoded` as str, both made on first use.
-    """
+    __slots__ = ("_deflated", "body", "cursor", "encoding", "plain", "stream")
 
-    __slots__ = ("_decoded", "_websocket", "text")
-
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-        self._websocket: bytes | None = None
-        self._decoded: str | None = None
-
-    @property
-    def websocket(self) -> bytes:
-        """The bytes to write to a WebSocket's transport."""
-        if self._websocket is None:
-            self._websocket = text_frame(self.text)
-        return self._websocket
+    def __init__(self, stream: StreamName, cursor: int, encoding: Encoding, body: bytes) -> None:
+        self.stream = stream
+        self.cursor = cursor
+        self.encoding = encoding
+        self.body = body
+        self.plain = binary_frame(body) if encoding.binary else text_frame(body)
+        self._deflated: bytes | None = None
 
     @property
-    def decoded(self) -> str:
-        """The text as str, for transports that are not WebSockets."""
-        if self._decoded is None:
-            self._decoded = self.text.decode()
-        return self._decoded
+    def deflated(self) -> bytes:
+        """The frame for clients that negotiated permessage-deflate, compressed at most once."""
+        if self._deflated is None:
+            small = len(self.body) < COMPRESS_FROM_BYTES
+            self._deflated = self.plain if small else deflated_frame(self.body, binary=self.encoding.binary)
+        return self._deflated
+
+
+class Batch:
+    """Frames that go to the same receivers in the same loop turn, joined at most once for each wire form."""
+
+    __slots__ = ("_deflated", "_plain", "frames")
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+        self._plain: bytes | None = None
+        self._deflated: bytes | None = None
+
+    @property
+    def plain(self) -> bytes:
+        """The bytes to write to a WebSocket."""
+        if self._plain is None:
+            frames = self.frames
+            self._plain = frames[0].plain if len(frames) == 1 else b"".join([frame.plain for frame in frames])
+        return self._plain
+
+    @property
+    def deflated(self) -> bytes:
+        """The bytes to write to a WebSocket with permessage-deflate."""
+        if self._deflated is None:
+            self._deflated = b"".join([frame.deflated for frame in self.frames])
+        return self._deflated

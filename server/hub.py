@@ -1,7 +1,7 @@
 """The hub: who wants what on this replica, what was last said, and the way of a message to its members.
 
 Ordering a client can rely on: `prepare` first (it may wait for the bus), then, without an await in
-between, `join` and the door's reply. Whatever arrives later is written after the reply.
+between, `join` and the door's reply. Whatever arrives later is sent after the reply.
 """
 
 import asyncio
@@ -13,10 +13,12 @@ import structlog
 from bus.base import Bus
 from market.announcements import DEMAND_TOPIC, REPEAT_S, Demand, encode
 from market.messages import Message
+from market.ring import Ring
 from market.streams import StreamName
 from server.connections import Connection
+from server.delivery import Delivery
 from server.encodings import Encoding
-from server.frames import Frame
+from server.groups import Beats, Figures, Group, Pace
 
 LINGER_S: Final = 5.0
 """How long the bus subscription of a stream outlives its last member, in s."""
@@ -25,18 +27,19 @@ log = structlog.get_logger(__name__)
 
 
 class Channel:
-    """One stream that this replica receives: its latest message and its members by encoding."""
+    """One stream that this replica receives: its latest message, its recent past, and its groups."""
 
-    __slots__ = ("groups", "last", "linger", "pins", "ready", "seam_us", "stream")
+    __slots__ = ("groups", "last", "linger", "pins", "ready", "ring", "seam_us", "stream")
 
     def __init__(self, stream: StreamName, ready: "asyncio.Future[None]") -> None:
         self.stream = stream
         self.ready = ready
         """Done once the bus subscription stands and the last value was looked up."""
         self.last: Message | None = None
+        self.ring = None if stream.is_state else Ring()
         self.seam_us = 0
         """`received_us` of the last value that came from the cache: live messages up to it are the same ones."""
-        self.groups: dict[Encoding, dict[Connection, None]] = {}
+        self.groups: dict[tuple[Encoding, Pace | None], Group] = {}
         self.pins = 0
         """How many callers between `prepare` and `release` keep the channel open."""
         self.linger: asyncio.TimerHandle | None = None
@@ -46,22 +49,46 @@ class Channel:
         """Whether anybody is a member or about to become one."""
         return bool(self.groups) or self.pins > 0
 
+    def take(self, message: Message) -> None:
+        """Remember a live message and push it to all groups."""
+        if message.received_us <= self.seam_us:
+            return  # the last value from the cache was this message or a later one
+        self.last = message
+        if self.ring is not None:
+            self.ring.append(message)
+        for group in self.groups.values():
+            group.push(message)
+
+    def since(self, cursor: int) -> list[Message] | None:
+        """What a client that has seen `cursor` missed, in order; None where that cannot be told.
+
+        Of a state stream only the latest value matters: that, if it is newer.
+        """
+        if self.ring is not None:
+            return self.ring.since(cursor)
+        if self.last is None:
+            return None
+        return [] if self.last.cursor == cursor else [self.last]
+
 
 class Hub:
     """All channels of one replica. `deliver` is the bus's handler."""
 
-    def __init__(self, bus: Bus, replica: str, always: Iterable[StreamName] = (), linger_s: float = LINGER_S) -> None:
+    def __init__(
+        self, bus: Bus, replica: str, delivery: Delivery, always: Iterable[StreamName] = (), linger_s: float = LINGER_S
+    ) -> None:
         self._bus = bus
         self._replica = replica
+        self._delivery = delivery
         self._always = tuple(always)
         self._linger_s = linger_s
         self._channels: dict[StreamName, Channel] = {}
+        self._beats = Beats()
         self._demand_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.figures = Figures()
         self.received_total = 0
-        self.delivered_total = 0
         self.unwanted_total = 0
-        self.encode_errors_total = 0
         bus.on_messages(self.deliver)
 
     async def start(self) -> None:
@@ -74,6 +101,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._beats.close()
         for channel in self._channels.values():
             if channel.linger:
                 channel.linger.cancel()
@@ -100,31 +128,38 @@ class Hub:
             channel.pins -= 1
             self._linger(channel)
 
-    def join(self, connection: Connection, stream: StreamName, encoding: Encoding) -> Message | None:
-        """Make `connection` a member of a prepared stream; the latest message, if there is one."""
+    def join(self, connection: Connection, stream: StreamName, encoding: Encoding, pace: Pace | None = None) -> Channel:
+        """Make `connection` a member of a prepared stream; the channel has the latest message and the recent past.
+
+        A member that joins again with another pace changes to that pace.
+        """
         channel = self._channels[stream]
-        channel.groups.setdefault(encoding, {})[connection] = None
-        connection.memberships.add((stream, encoding))
-        return channel.last
+        self.leave(connection, stream, encoding)
+        group = channel.groups.get((encoding, pace))
+        if group is None:
+            group = channel.groups[encoding, pace] = Group(stream, encoding, pace, self._delivery, self.figures)
+            self._beats.add(group)
+        group.join(connection, channel.last)
+        return channel
 
     def leave(self, connection: Connection, stream: StreamName, encoding: Encoding) -> bool:
         """End a membership; False where there was none."""
-        membership = (stream, encoding)
-        if membership not in connection.memberships:
+        group = connection.groups.get((stream, encoding))
+        if group is None:
             return False
-        connection.memberships.remove(membership)
-        channel = self._channels[stream]
-        group = channel.groups[encoding]
-        del group[connection]
-        if not group:
-            del channel.groups[encoding]
-        self._linger(channel)
+        self._leave(connection, group)
         return True
 
     def drop(self, connection: Connection) -> None:
         """End all memberships of a connection that is gone."""
-        for stream, encoding in tuple(connection.memberships):
-            self.leave(connection, stream, encoding)
+        for group in tuple(connection.groups.values()):
+            self._leave(connection, group)
+
+    def members(self, stream: StreamName, encoding: Encoding) -> list[Connection]:
+        """Who gets `stream` in `encoding`, at whatever pace."""
+        channel = self._channels.get(stream)
+        groups = channel.groups.values() if channel else ()
+        return [member for group in groups if group.encoding is encoding for member in group.members]
 
     def last(self, stream: StreamName) -> Message | None:
         """The latest message of a stream that is open here."""
@@ -132,27 +167,15 @@ class Hub:
         return channel.last if channel else None
 
     def deliver(self, messages: Sequence[Message]) -> None:
-        """Write each message once per encoding to the members of its stream."""
+        """Push each message to the groups of its stream."""
         channels = self._channels
         self.received_total += len(messages)
         for message in messages:
             channel = channels.get(message.stream)
             if channel is None:
                 self.unwanted_total += 1
-                continue
-            if message.received_us <= channel.seam_us:
-                continue  # the last value from the cache was this message or a later one
-            channel.last = message
-            for encoding, members in channel.groups.items():
-                if not encoding.paced:
-                    self._write(message, encoding, members)
-
-    def pace(self, encoding: Encoding, newer_than_us: int) -> None:
-        """Write the latest message of each stream to the members of a paced encoding, unless it is too old."""
-        for channel in self._channels.values():
-            members = channel.groups.get(encoding)
-            if members and channel.last and channel.last.received_us >= newer_than_us:
-                self._write(channel.last, encoding, members)
+            else:
+                channel.take(message)
 
     @property
     def streams(self) -> list[StreamName]:
@@ -162,22 +185,18 @@ class Hub:
     def member_counts(self) -> dict[StreamName, int]:
         """How many memberships each stream has that has any."""
         return {
-            channel.stream: sum(map(len, channel.groups.values()))
+            channel.stream: sum(len(group.members) for group in channel.groups.values())
             for channel in self._channels.values()
             if channel.groups
         }
 
-    def _write(self, message: Message, encoding: Encoding, members: dict[Connection, None]) -> None:
-        try:
-            frame = Frame(encoding.encode(message))
-        except ValueError as error:  # a payload that the exchange changed: this stream's problem alone
-            self.encode_errors_total += 1
-            if self.encode_errors_total & (self.encode_errors_total - 1) == 0:  # 1, 2, 4, 8, ...
-                log.warning("payload not encoded", stream=str(message.stream), error=str(error))
-            return
-        for connection in members:
-            connection.write(frame)
-        self.delivered_total += len(members)
+    def _leave(self, connection: Connection, group: Group) -> None:
+        group.leave(connection)
+        if not group.members:
+            channel = self._channels[group.stream]
+            del channel.groups[group.encoding, group.pace]
+            self._beats.remove(group)
+            self._linger(channel)
 
     def _open(self, stream: StreamName) -> Channel:
         channel = Channel(stream, asyncio.get_running_loop().create_future())

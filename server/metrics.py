@@ -37,11 +37,16 @@ class ReplicaMetrics(Collector):
         hub, bus, delivery = self._hub, self._bus, self._delivery
         yield _counter("messages_received", "Messages from the bus", hub.received_total)
         yield _counter("messages_unwanted", "Messages of streams that nobody here wants", hub.unwanted_total)
-        yield _counter("messages_delivered", "Messages handed to connections", hub.delivered_total)
-        yield _counter("encode_errors", "Messages that could not be encoded", hub.encode_errors_total)
+        yield _counter("messages_delivered", "Messages handed to connections", hub.figures.delivered_total)
+        yield _counter("encode_errors", "Messages that could not be encoded", hub.figures.encode_errors_total)
         yield _counter("socket_writes", "Writes to client transports", delivery.writes_total)
         yield _counter("socket_written_bytes", "Bytes written to client transports", delivery.bytes_total)
-        yield _counter("slow_consumers", "Clients let go because they did not read", self._door.slow_consumers_total)
+        yield _counter("slow_consumers", "Clients let go because they did not read", delivery.slow_consumers_total)
+        yield _counter(
+            "conflated_messages", "Messages replaced by later ones for slow clients", delivery.conflated_total
+        )
+        yield _counter("dropped_messages", "Messages dropped for slow clients", delivery.dropped_total)
+        yield _gauge("lagging_clients", "Clients that read more slowly than they are sent to", delivery.lagging)
         yield _counter("refused_events", "Client events answered with an error", self._door.refused_total)
         yield _counter("bus_dropped", "Messages dropped because the bus was away", bus.dropped_total)
         yield _counter("bus_handler_errors", "Bus handlers that raised", bus.handler_errors_total)

@@ -9,7 +9,6 @@ from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
 from server.doors import page
-from server.doors.control_plane import open_control_plane
 from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
@@ -31,8 +30,12 @@ class Replica:
         self._bus = bus
         self._rest = RestClient(settings.endpoints)
         self._catalogs = Catalogs(self._rest)
-        self._delivery = Delivery(settings.flush_interval_ms)
-        self._hub = Hub(bus, settings.name, always=settings.default_tickers)
+        self._delivery = Delivery(
+            settings.flush_interval_ms,
+            buffer_bytes=settings.client_buffer_bytes,
+            lag_limit_s=settings.slow_consumer_s,
+        )
+        self._hub = Hub(bus, settings.name, self._delivery, always=settings.default_tickers)
         self._door = SocketIODoor(
             self._hub,
             self._catalogs,
@@ -40,7 +43,7 @@ class Replica:
             replica=settings.name,
             source=settings.source,
             update_interval_ms=settings.update_interval,
-            manager=open_control_plane(settings.resolved_bus_url),
+            bus_url=settings.resolved_bus_url,
             is_allowed_origin=origin_policy(settings.cors_origins),
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)

@@ -9,6 +9,8 @@ from pydantic_settings import NoDecode
 from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_separated
 from bus.settings import BusSettings
 from server.addresses import ProxyPolicy
+from server.backlog import BUFFER_BYTES
+from server.delivery import LAG_LIMIT_S
 
 
 class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
@@ -21,6 +23,10 @@ class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
     flush_interval_ms: float = Field(
         default=0.0, ge=0, le=1000, description="ms to collect messages before a write (0 = none)"
     )
+    client_buffer_bytes: int = Field(
+        default=BUFFER_BYTES, ge=0, le=1 << 30, description="bytes of events that a lagging client may be owed"
+    )
+    slow_consumer_s: float = Field(default=LAG_LIMIT_S, gt=0, description="s after which a client that lags is let go")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="other origins whose pages may connect, separated by commas; `*` = all"
     )

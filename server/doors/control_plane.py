@@ -26,13 +26,6 @@ TIMEOUT_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-def open_control_plane(bus_url: str) -> socketio.AsyncManager:
-    """The manager that goes with a bus: Redis for a Redis bus, else this process alone."""
-    if bus_url.startswith(("redis://", "rediss://")):
-        return RedisControlPlane(bus_url)
-    return socketio.AsyncManager()
-
-
 class RedisControlPlane(socketio.AsyncRedisManager):  # type: ignore[misc] # socketio ships no types
     """The stock Redis manager, which hears Redis again within RETRY_MAX_S of its return.
 

@@ -2,23 +2,26 @@
 
 What is different from the stock servers, and why:
 
-- A packet for a WebSocket client is written to its transport through an `Outbox` at once: no queue
-  and no writer task stand between, so acknowledgements and shared market-data frames keep one order.
-- The queue of a long-polling client is bounded in bytes; who leaves more is a slow consumer.
-- python-engineio's own clients get at most 16 packets per poll: they drop the session over more.
-- A client may put any number of packets into one polling request, up to the size limit.
+- aiohttp routes a WebSocket's request; then its transport is taken over (`_take_over`) and driven by
+  callbacks (server/websocket.py). No task, queue, reader or compressor lives per connection.
+- A packet for a WebSocket client is written to its outbox at once, so acknowledgements and shared
+  market-data frames keep one order. Only a long-polling session has a queue, and it is bounded.
+- One timer sends all pings (server/doors/heartbeat.py), and of the request's environ only what the
+  application may still need is kept.
+- A client may put any number of packets into one polling request, up to the size limit; python-engineio's
+  own clients get at most 16 packets per poll, for they drop the session over more.
 - A message over the size limit is refused with an `error` event, and the connection lives on; only
   one over HARD_LIMIT_BYTES ends it.
 - Events of the main namespace go to one handler, which is told whether an acknowledgement is due; a
   client that has connected is greeted after its CONNECT, not before.
-- permessage-deflate is off: stock aiohttp compresses every frame for every client anew.
 
 tests/server/test_engine.py fails loudly when a release changes what this relies on.
 """
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
 import engineio
@@ -29,23 +32,27 @@ import msgspec
 import socketio
 import socketio.exceptions
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import web
+from websockets.exceptions import InvalidHandshake
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import parse_extension
 
 from market.errors import Code
-from server.connections import CloseReason
-from server.delivery import BUFFER_BYTES, Delivery, Outbox
-from server.frames import Frame, text_frame
+from server.delivery import Delivery
+from server.doors.heartbeat import Heartbeat
+from server.doors.session import EngineSocket
+from server.frames import Batch
+from server.websocket import WebSocket
 
-HARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
-"""A message longer than this is not even read: it ends the connection (close 1009)."""
+_WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+# What is kept of a request for as long as its client is connected.
+_KEPT_ENVIRON: Final = ("QUERY_STRING", "REMOTE_ADDR", "HTTP_AUTHORIZATION", "HTTP_ORIGIN", "HTTP_X_REAL_IP")
 
-CLOSE_TIMEOUT_S: Final = 2.0
-"""How long a client may take to answer our close frame."""
+log = structlog.get_logger(__name__)
 
-PYTHON_CLIENT_PACKETS: Final = 16
-"""python-engineio's client refuses a poll's answer with more packets (`Payload.max_decode_packets`)."""
-PACKET_SEPARATOR: Final = "\x1e"
-"""Between the packets of a polling request (Engine.IO protocol 4, "Packet encoding")."""
+
+OpenWebSocket = Callable[..., WebSocket]
+"""Makes the WebSocket on a transport; takes the transport and `deflate=`."""
 
 
 class ClientEvent(NamedTuple):
@@ -60,9 +67,6 @@ class ClientEvent(NamedTuple):
     def data(self) -> object:
         """The first argument, or None."""
         return self.arguments[0] if self.arguments else None
-
-
-log = structlog.get_logger(__name__)
 
 
 class Json:
@@ -82,197 +86,63 @@ class Json:
             raise ValueError(str(error)) from None
 
 
-class EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc] # engineio ships no types
-    """One Engine.IO session, over long polling, over WebSocket, or on its way from one to the other."""
+class Reply(NamedTuple):
+    """What a handler answers: the acknowledgement's body, and frames that go out right behind it."""
 
-    def __init__(self, server: "EngineServer", sid: str) -> None:
-        super().__init__(server, sid)
-        self._outbox: Outbox | None = None
-        self._ws: web.WebSocketResponse | None = None
-        self._queued_bytes = 0
-        self._poll_limit = sys.maxsize
-
-    @property
-    def transport(self) -> str:
-        """`websocket` or `polling`."""
-        return "polling" if self._outbox is None else "websocket"
-
-    async def send(self, pkt: engineio.packet.Packet) -> None:
-        """Send one packet, in order with everything else; never suspends."""
-        if self.closed:
-            return
-        if self._outbox is None:
-            self._queue(pkt)
-        else:
-            self._outbox.write(_websocket_bytes(pkt))
-
-    def write(self, frame: Frame) -> None:
-        """Send a shared frame whose text is a whole Engine.IO packet of type MESSAGE (`4...`)."""
-        if self._outbox is not None:
-            self._outbox.write(frame.websocket)
-        elif not self.closed:
-            self._queue(engineio.packet.Packet(engineio.packet.MESSAGE, frame.decoded[1:]))
-
-    async def handle_get_request(self, environ: dict[str, Any]) -> Any:  # noqa: ANN401 # engineio's answer
-        """Answer a poll, or upgrade."""
-        if "python" in environ.get("HTTP_USER_AGENT", "").lower():
-            self._poll_limit = PYTHON_CLIENT_PACKETS
-        return await super().handle_get_request(environ)
-
-    async def poll(self) -> list[engineio.packet.Packet]:
-        """What waits for the client, or the first packet that comes; an empty list once the session is over."""
-        packets = [await self.queue.get()]
-        while packets[-1] is not None and not self.queue.empty() and len(packets) < self._poll_limit:
-            packets.append(self.queue.get_nowait())
-        if packets[-1] is None:
-            packets.pop()
-            self.queue.put_nowait(None)  # whoever polls next finds the end, too
-        self._queued_bytes -= sum(map(_size, packets))
-        return packets
-
-    async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """Take the packets of a polling request one by one; one that is too long is refused alone.
-
-        Raises EngineIOError, which ends the session, for a body over HARD_LIMIT_BYTES or not of packets.
-        """
-        length = int(environ.get("CONTENT_LENGTH", "0"))
-        if length > HARD_LIMIT_BYTES:
-            raise engineio.exceptions.ContentTooLongError
-        try:
-            body = (await environ["wsgi.input"].readexactly(length)).decode()
-            for encoded in body.split(PACKET_SEPARATOR):
-                await self._take(encoded)
-        except (ValueError, EOFError) as error:
-            log.info("polling request refused", sid=self.sid, error=str(error))
-            raise engineio.exceptions.UnknownPacketError from None
-
-    async def close(  # `wait` is the stock server's; nothing here waits for a queue to empty
-        self,
-        wait: bool = True,  # noqa: ARG002, FBT001, FBT002 # engineio's signature
-        abort: bool = False,  # noqa: FBT001, FBT002 # engineio's signature
-        reason: str | None = None,
-    ) -> None:
-        """End the session: tell the client unless `abort`, run the disconnect handlers, close the WebSocket."""
-        if self.closed or self.closing:
-            return
-        await super().close(wait=False, abort=abort, reason=reason)
-        self.queue.put_nowait(None)  # ends a waiting poll
-        if self._ws is not None and self._outbox is not None and not self._ws.closed:
-            self._outbox.flush()
-            self.server.spawn(self._close_websocket(self._ws))
-
-    async def _upgrade_websocket(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        """Shake hands and stay until the WebSocket ends."""
-        if self.upgraded:
-            raise OSError("already on a WebSocket")
-        ws = web.WebSocketResponse(max_msg_size=HARD_LIMIT_BYTES, compress=False, timeout=CLOSE_TIMEOUT_S)
-        await ws.prepare(environ["aiohttp.request"])
-        transport = environ["aiohttp.request"].transport
-        if transport is None:  # gone while shaking hands
-            await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
-        elif not self.connected or await self._probe(ws):
-            self._attach(ws, transport)
-            await self._read(ws)
-        return ws
-
-    async def _probe(self, ws: web.WebSocketResponse) -> bool:
-        """The upgrade of a polling session (Engine.IO protocol 4, "Upgrade"); False leaves it polling."""
-        self.upgrading = True
-        try:
-            if await _receive_text(ws) != "2probe":
-                return False
-            await ws.send_str("3probe")
-            self._queue(engineio.packet.Packet(engineio.packet.NOOP))  # ends a waiting poll
-            return await _receive_text(ws) == "5"
-        finally:
-            self.upgrading = False
-
-    def _attach(self, ws: web.WebSocketResponse, transport: asyncio.WriteTransport) -> None:
-        """From now on everything goes to the transport, first what waited for the next poll."""
-        self.connected = self.upgraded = True
-        self._ws = ws
-        self._outbox = Outbox(transport, self.server.delivery, self._let_go)
-        while not self.queue.empty():
-            pkt = self.queue.get_nowait()
-            if pkt is not None and pkt.packet_type != engineio.packet.NOOP:
-                self._outbox.write(_websocket_bytes(pkt))
-        self._queued_bytes = 0
-
-    async def _read(self, ws: web.WebSocketResponse) -> None:
-        async for message in ws:
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                break
-            try:
-                await self._take(message.data)
-            except (ValueError, engineio.exceptions.EngineIOError) as error:
-                log.info("engine.io frame refused", sid=self.sid, error=str(error))
-                break
-        await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
-
-    async def _take(self, encoded: str | bytes) -> None:
-        """Handle one packet. Raises ValueError or EngineIOError for what is none."""
-        if len(encoded) > self.server.max_http_buffer_size:
-            await self.server.refuse_large_message(self)
-        else:
-            await self.receive(engineio.packet.Packet(encoded_packet=encoded))
-
-    def _queue(self, pkt: engineio.packet.Packet) -> None:
-        """Keep a packet for the next poll."""
-        self._queued_bytes += _size(pkt)
-        if self._queued_bytes > BUFFER_BYTES:
-            self._let_go()
-        else:
-            self.queue.put_nowait(pkt)
-
-    def _let_go(self) -> None:
-        """Close a client that does not read what it asked for."""
-        if self.closed or self.closing:
-            return
-        self.server.on_slow_consumer()
-        log.info("client let go", sid=self.sid, reason=CloseReason.SLOW_CONSUMER.text)
-        self.server.spawn(self._abort())
-
-    async def _abort(self) -> None:
-        if self._outbox is not None:
-            self._outbox.abort()
-        await self.close(abort=True, reason=CloseReason.SLOW_CONSUMER.text)
-
-    @staticmethod
-    async def _close_websocket(ws: web.WebSocketResponse) -> None:
-        await ws.close()
+    body: object = None
+    behind: Sequence[Batch] = ()
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships no types
     """The Engine.IO server with sessions of ours. Its parts are set by `SocketServer`, which owns it."""
 
     delivery: Delivery
-    on_slow_consumer: Callable[[], None]
     refuse_large_message: Callable[[EngineSocket], Awaitable[None]]
-    service_task_handle: asyncio.Task[None] | None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
+        self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
         self._background: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in the background and keep it alive until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    @staticmethod
+    def take_over(request: web.Request, open_on: OpenWebSocket) -> web.StreamResponse:
+        """Shake hands and hand the request's connection to a WebSocket of ours."""
+        return _take_over(request, open_on)
+
+    def forget(self, session: EngineSocket) -> None:
+        """Let go of a session that is over."""
+        self.heartbeat.remove(session)
+        self.sockets.pop(session.sid, None)
 
     async def close_all(self) -> None:
-        """Close every session and stop watching them."""
+        """Close every session and stop the heartbeat."""
         for session in tuple(self.sockets.values()):
             await session.close()
+        self.heartbeat.close()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self.shutdown()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("session task failed", exc_info=error)
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:  # noqa: ANN401 # engineio's answer
         """Open a session: the stock method, but with a session of ours."""
-        if self.service_task_handle is None:
-            self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
-        session = self.sockets[sid] = EngineSocket(self, sid)
+        session = EngineSocket(self, sid)
+        response: web.StreamResponse | None = None
+        if transport == "websocket":
+            response = await session.handle_get_request(environ)
+            if session.closed or not session.upgraded:
+                return response
+        self.sockets[sid] = session
+        self.heartbeat.add(session)
         opening = {
             "sid": sid,
             "upgrades": self._upgrades(sid, transport),
@@ -280,16 +150,50 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             "pingInterval": int(self.ping_interval * 1000),
             "maxPayload": self.max_http_buffer_size,
         }
-        await session.send(engineio.packet.Packet(engineio.packet.OPEN, opening))
-        await self._trigger_event("connect", sid, environ, run_async=False)
-        session.schedule_ping()
-        if transport == "websocket":
-            response = await session.handle_get_request(environ)
-            if session.closed:
-                self.sockets.pop(sid, None)
+        session.send_now(engineio.packet.Packet(engineio.packet.OPEN, opening))
+        await self._trigger_event("connect", sid, environ)
+        if response is not None:
             return response
         session.connected = True
         return self._ok(await session.poll(), jsonp_index=jsonp_index)
+
+
+class _Taken(web.Response):
+    """What a handler answers whose transport was taken over: aiohttp has nothing left to send."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send nothing."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send nothing."""
+
+
+def _take_over(request: web.Request, open_on: OpenWebSocket) -> web.StreamResponse:
+    """Answer the handshake (RFC 6455, 4.2), and hand the connection to `open_on`'s WebSocket."""
+    key = request.headers.get("Sec-WebSocket-Key", "")
+    transport, handler = request.transport, request.protocol
+    if request.headers.get("Sec-WebSocket-Version") != "13" or not _is_key(key):
+        return web.Response(status=426, headers={"Sec-WebSocket-Version": "13"}, text="Not a WebSocket handshake")
+    if transport is None:  # gone already
+        return _Taken()
+    accept = base64.b64encode(hashlib.sha1(key.encode() + _WEBSOCKET_GUID).digest()).decode()  # noqa: S324 # RFC 6455
+    extension = _agree_on_deflate(request.headers.getall("Sec-WebSocket-Extensions", []))
+    answer = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n"
+        + (f"Sec-WebSocket-Extensions: {extension}\r\n" if extension else "")
+        + "\r\n"
+    )
+    tail, handler._message_tail = handler._message_tail, b""  # noqa: SLF001 # what came right behind the request
+    transport.write(answer.encode())
+    ws = open_on(transport, deflate=bool(extension))
+    transport.set_protocol(ws)
+    handler.transport = None  # or losing the connection, as aiohttp must believe it did, would close it
+    handler.connection_lost(None)
+    transport.resume_reading()  # aiohttp pauses it when much came behind the request
+    if tail:
+        asyncio.get_running_loop().call_soon(ws.data_received, bytes(tail))
+    return _Taken()
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships no types
@@ -304,15 +208,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         delivery: Delivery,
         *,
         on_connected: Callable[[str], None],
-        on_event: Callable[[ClientEvent], Awaitable[object]],
-        on_slow_consumer: Callable[[], None],
+        on_event: Callable[[ClientEvent], Awaitable[Reply]],
         **options: object,
     ) -> None:
         super().__init__(async_mode="aiohttp", async_handlers=False, json=Json, **options)
         self.on_connected = on_connected
         self.on_event = on_event
         self.eio.delivery = delivery
-        self.eio.on_slow_consumer = on_slow_consumer
         self.eio.refuse_large_message = self._refuse_large_message
 
     def session_of(self, sid: str) -> EngineSocket | None:
@@ -323,6 +225,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def close(self) -> None:
         """Close all clients and stop."""
         await self.eio.close_all()
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        """Keep of the request only what may still be asked for."""
+        kept = {name: environ[name] for name in _KEPT_ENVIRON if name in environ}
+        await super()._handle_eio_connect(eio_sid, kept)
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
@@ -349,8 +256,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             return
         reply = await self.on_event(ClientEvent(sid, data[0], data[1:], id is not None))
         if id is not None:
-            body = [] if reply is None else [reply]
+            body = [] if reply.body is None else [reply.body]
             await self._send_packet(eio_sid, self.packet_class(socketio.packet.ACK, id=id, data=body))
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None:
+            for batch in reply.behind:
+                session.send_batch(batch)
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         """Dispatch a client's packet; one that is not Socket.IO gets an `error` event and harms nobody."""
@@ -373,21 +284,26 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         await self._send_packet(eio_sid, self.packet_class(socketio.packet.EVENT, data=["error", body]))
 
 
-def _size(pkt: engineio.packet.Packet) -> int:
-    """What a packet weighs in a polling session's bounded queue, in characters or bytes."""
-    return len(pkt.data) if isinstance(pkt.data, str | bytes) else 0
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16  # noqa: PLR2004 # RFC 6455, 4.1
+    except ValueError:
+        return False
 
 
-def _websocket_bytes(pkt: engineio.packet.Packet) -> bytes:
-    """A packet as a WebSocket frame; binary attachments are binary frames without a type byte."""
-    encoded = pkt.encode()
-    if isinstance(encoded, str):
-        return text_frame(encoded.encode())
-    frame = bytearray(text_frame(bytes(encoded)))
-    frame[0] = 0x82  # FIN and the binary opcode
-    return bytes(frame)
+def _agree_on_deflate(headers: list[str]) -> str:
+    """The permessage-deflate extension that both sides can do, as a header's value; empty for none (RFC 7692, 7.1).
 
-
-async def _receive_text(ws: web.WebSocketResponse) -> str | None:
-    message = await ws.receive()
-    return message.data if message.type is WSMsgType.TEXT else None
+    The client must not use context takeover: then each of its messages can be read on its own. What
+    we send refers to nothing before it, so that any context will do there.
+    """
+    factory = ServerPerMessageDeflateFactory(client_no_context_takeover=True)
+    try:
+        offers = [offer for header in headers for offer in parse_extension(header)]
+        for name, parameters in offers:
+            if name == factory.name:
+                agreed, _ = factory.process_request_params(parameters, [])
+                return "; ".join([name, *(key if value is None else f"{key}={value}" for key, value in agreed)])
+    except InvalidHandshake as error:  # a client that offers nonsense gets no compression
+        log.debug("websocket extension not understood", error=str(error))
+    return ""

@@ -3,26 +3,28 @@
 Shapes: docs/protocol.md. Source: seed documents 002 and 003; Socket.IO protocol 5.
 """
 
-import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-import socketio
 import structlog
 from aiohttp import web
 
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.messages import Message
+from market.streams import StreamName
 from server.catalogs import Catalogs
 from server.connections import Connection
 from server.delivery import Delivery
-from server.doors.engine import ClientEvent, EngineSocket, SocketServer
-from server.doors.socketio_encodings import CRYPTO_UPDATES, event_text
+from server.doors.engine import ClientEvent, Reply, SocketServer
+from server.doors.rooms import open_manager
+from server.doors.session import EngineSocket
+from server.doors.socketio_encodings import event_packet
 from server.doors.socketio_requests import Form, Item, Request, parse_request
-from server.frames import Frame
+from server.encodings import Encoding
+from server.frames import Batch, Frame
+from server.groups import Pace, frame_of
 from server.hub import Hub
 
 PING_INTERVAL_S: Final = 25.0
@@ -31,9 +33,6 @@ MAX_MESSAGE_BYTES: Final = 1_000_000
 """Document 003's maxHttpBufferSize."""
 MAX_STREAMS: Final = 1024
 """Streams one client may subscribe to, as on a connection to Binance."""
-FRESH_US: Final = 10_000_000
-"""A 003 tick is sent while its price is at most this old; older prices are not passed off as live."""
-
 _ANSWERS: Final[dict[object, tuple[str, str]]] = {
     "subscribe": ("subscribed", "Subscribed to"),
     "unsubscribe": ("unsubscribed", "Unsubscribed from"),
@@ -45,23 +44,24 @@ log = structlog.get_logger(__name__)
 class SocketIOConnection(Connection):
     """One Socket.IO client of the main namespace, over whichever transport it uses now."""
 
+    __slots__ = ("session", "sid")
+
     def __init__(self, session: EngineSocket, sid: str) -> None:
         super().__init__()
+        self.session = session
         self.sid = sid
-        self._session = session
 
-    @property
-    def transport(self) -> str:
-        """`websocket` or `polling`."""
-        return self._session.transport
+    def send(self, batch: Batch) -> None:
+        """Send frames that `socketio_encodings` made."""
+        self.session.send_batch(batch)
 
-    def write(self, frame: Frame) -> None:
-        """Send a frame that `socketio_encodings` made."""
-        self._session.write(frame)
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:
+        """Owe the client nothing more of a stream."""
+        self.session.forget(stream, encoding)
 
     def emit(self, event: str, body: object) -> None:
-        """Send one event to this client."""
-        self.write(Frame(event_text(event, body)))
+        """Send one event to this client, ahead of what it is owed."""
+        self.session.send_now(event_packet(event, body))
 
 
 class SocketIODoor:
@@ -76,25 +76,22 @@ class SocketIODoor:
         replica: str,
         source: Source,
         update_interval_ms: int,
-        manager: socketio.AsyncManager,
+        bus_url: str,
         is_allowed_origin: Callable[[str, dict[str, Any]], bool],
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs
         self._replica = replica
         self._source = source
-        self._interval_s = update_interval_ms / 1000
+        self._ticks = Pace(update_interval_ms, repeat=True)
         self._connections: dict[str, SocketIOConnection] = {}
         self._status: dict[str, object] = {}
-        self._ticks: asyncio.Task[None] | None = None
-        self.slow_consumers_total = 0
         self.refused_total = 0
         self.server = SocketServer(
             delivery,
             on_connected=self._on_connected,
             on_event=self._on_event,
-            on_slow_consumer=self._count_slow_consumer,
-            client_manager=manager,
+            client_manager=open_manager(bus_url, self._stream_members),
             cors_allowed_origins=is_allowed_origin,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
@@ -112,24 +109,19 @@ class SocketIODoor:
         self.server.attach(app)
 
     def start(self) -> None:
-        """Begin to send document 003's ticks and to listen to the control plane."""
-        self._ticks = asyncio.get_running_loop().create_task(self._tick())
-        if not self.server.manager_initialized:
-            self.server.manager_initialized = True
-            self.server.manager.initialize()
+        """Begin to listen to the control plane, which the stock server does at its first client."""
+        self.server.manager_initialized = True
+        self.server.manager.initialize()
 
     async def close(self) -> None:
         """Close all clients."""
-        if self._ticks:
-            self._ticks.cancel()
-            await asyncio.gather(self._ticks, return_exceptions=True)
         await self.server.close()
 
     def connections_by_transport(self) -> dict[str, int]:
         """How many clients use each transport now."""
         counts = {"websocket": 0, "polling": 0}
         for connection in self._connections.values():
-            counts[connection.transport] += 1
+            counts[connection.session.transport] += 1
         return counts
 
     def set_status(self, exchange: str, source: Source) -> None:
@@ -138,9 +130,9 @@ class SocketIODoor:
         status: dict[str, object] = {"exchange": exchange, "source": source, "replica": self._replica}
         if status != self._status:
             self._status = status
-            frame = Frame(event_text("status", status))
+            packet = event_packet("status", status)
             for connection in self._connections.values():
-                connection.write(frame)
+                connection.session.send_now(packet)
 
     def _on_connected(self, sid: str) -> None:
         session = self.server.session_of(sid)
@@ -157,14 +149,20 @@ class SocketIODoor:
         if connection:
             self._hub.drop(connection)
 
-    def _count_slow_consumer(self) -> None:
-        self.slow_consumers_total += 1
+    def _stream_members(self, room: str) -> list[str]:
+        """Who is in the room of a stream, of document 002's symbol or 003's asset: the hub's members."""
+        found = {}
+        for form in Form:
+            stream = form.stream_of(room)
+            if stream is not None:
+                found.update(dict.fromkeys(self._hub.members(stream, form.encoding)))
+        return [connection.sid for connection in found if isinstance(connection, SocketIOConnection)]
 
-    async def _on_event(self, event: ClientEvent) -> object:
+    async def _on_event(self, event: ClientEvent) -> Reply:
         """Handle one event; a refusal goes into the acknowledgement, or into an `error` event without one."""
         connection = self._connections.get(event.sid)
         if connection is None:
-            return None
+            return Reply()
         handler = self._handlers.get(event.name, _refuse) if isinstance(event.name, str) else _refuse
         try:
             return await handler(connection, event)
@@ -175,53 +173,63 @@ class SocketIODoor:
             refusal = {"code": Code.INTERNAL.value, "message": "Something went wrong here; it was logged"}
         self.refused_total += 1
         if event.wants_ack:
-            return {"ok": False, **refusal}
+            return Reply({"ok": False, **refusal})
         connection.emit("error", refusal)
-        return None
+        return Reply()
 
-    async def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> object:
+    async def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         request = parse_request(event.data, self._catalogs, MAX_STREAMS)
         wanted = {(item.stream, request.form.encoding) for item in request.items}
-        if len(connection.memberships | wanted) > MAX_STREAMS:
+        if len(connection.groups.keys() | wanted) > MAX_STREAMS:
             raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
         streams = [item.stream for item in request.items]
         await self._hub.prepare(streams)
         try:
             if connection.sid not in self._connections:
-                return None  # left while we prepared
+                return Reply()  # left while we prepared
             # From here to the acknowledgement nothing may suspend: see server/hub.py.
-            return await self._join(connection, request, event)
+            return self._join(connection, request, event)
         finally:
             self._hub.release(streams)
 
-    async def _join(self, connection: SocketIOConnection, request: Request, event: ClientEvent) -> object:
+    def _join(self, connection: SocketIOConnection, request: Request, event: ClientEvent) -> Reply:
+        """Join all streams; what a client asked to have resent goes out right behind its acknowledgement."""
         encoding = request.form.encoding
+        in_reply = event.wants_ack and request.form is Form.FULL
         subscribed = []
+        resent: list[Frame] = []
         for item in request.items:
-            last = self._hub.join(connection, item.stream, encoding)
-            await self.server.enter_room(connection.sid, item.room)
-            snapshot = last if last and request.snapshot and item.stream.is_state else None
-            if snapshot and not (event.wants_ack and request.form is Form.FULL):
-                connection.write(Frame(encoding.encode(snapshot)))
-            subscribed.append(_subscription(item, last, snapshot))
+            pace = self._ticks if request.form is Form.ASSETS else request.pace if item.stream.is_state else None
+            channel = self._hub.join(connection, item.stream, encoding, pace)
+            since = request.since.get(item.stream)
+            missed = None if since is None else channel.since(since)
+            snapshot = channel.last if request.snapshot and missed is None and item.stream.is_state else None
+            subscribed.append(_subscription(item, channel.last, snapshot))
+            if since is not None:
+                subscribed[-1]["recovered"] = missed is not None
+            resent += [frame_of(message, encoding) for message in missed or ()]
+            if snapshot and not in_reply:
+                resent.append(frame_of(snapshot, encoding))
+        batches = [Batch(resent)] if resent else []
+        if not in_reply:
+            for batch in batches:
+                connection.send(batch)
         self._report(connection, request, event)
-        return {"ok": not request.rejected, "subscribed": subscribed, "rejected": _rejections(request)}
+        body = {"ok": not request.rejected, "subscribed": subscribed, "rejected": _rejections(request)}
+        return Reply(body, batches if in_reply else [])
 
-    async def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> object:
+    async def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         request = parse_request(event.data, self._catalogs, MAX_STREAMS)
-        unsubscribed = []
-        for item in request.items:
-            if self._hub.leave(connection, item.stream, request.form.encoding):
-                await self.server.leave_room(connection.sid, item.room)
-                unsubscribed.append(str(item.stream))
+        encoding = request.form.encoding
+        left = [str(item.stream) for item in request.items if self._hub.leave(connection, item.stream, encoding)]
         self._report(connection, request, event)
-        return {"ok": not request.rejected, "unsubscribed": unsubscribed, "rejected": _rejections(request)}
+        return Reply({"ok": not request.rejected, "unsubscribed": left, "rejected": _rejections(request)})
 
-    async def _subscriptions(self, connection: SocketIOConnection, event: ClientEvent) -> object:
-        names = sorted({str(stream) for stream, _ in connection.memberships})
+    async def _subscriptions(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+        names = sorted({str(stream) for stream, _ in connection.groups})
         if not event.wants_ack:
             connection.emit("subscriptions", {"streams": names})
-        return {"ok": True, "streams": names}
+        return Reply({"ok": True, "streams": names})
 
     @staticmethod
     def _report(connection: SocketIOConnection, request: Request, event: ClientEvent) -> None:
@@ -235,17 +243,8 @@ class SocketIODoor:
             answer, verb = _ANSWERS[event.name]
             connection.emit(answer, {"symbols": symbols, "message": f"{verb} {len(symbols)} symbols"})
 
-    async def _tick(self) -> None:
-        """Send 003's ticks every UPDATE_INTERVAL, without drifting."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            due = max(due + self._interval_s, loop.time())
-            await asyncio.sleep(due - loop.time())
-            self._hub.pace(CRYPTO_UPDATES, newer_than_us=_now_us() - FRESH_US)
 
-
-async def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> object:
+async def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:
     raise MarketError(Code.UNKNOWN_EVENT, f"Unknown event: {str(event.name)[:40]}")
 
 
@@ -259,7 +258,3 @@ def _subscription(item: Item, last: Message | None, snapshot: Message | None) ->
 
 def _rejections(request: Request) -> list[dict[str, str]]:
     return [rejection.body("stream") for rejection in request.rejected]
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -3,6 +3,7 @@
 import time
 from functools import lru_cache
 
+import engineio.packet
 import msgspec
 
 from market import views
@@ -20,7 +21,26 @@ def event_text(event: str, body: object) -> bytes:
     return b"42" + msgspec.json.encode([event, body])
 
 
-class KindEvents(Encoding):
+def event_packet(event: str, body: object) -> engineio.packet.Packet:
+    """The same as an Engine.IO packet."""
+    return engineio.packet.Packet(engineio.packet.MESSAGE, event_text(event, body)[1:].decode())
+
+
+def gap_body(stream: StreamName, missed: int, until: int) -> dict[str, object]:
+    """The body of a `gap` event; state streams were conflated to their latest value, events were dropped."""
+    reason = "conflated" if stream.is_state else "dropped"
+    return {"stream": str(stream), "missed": missed, "until": until, "reason": reason}
+
+
+class _TextEvents(Encoding):
+    """Events as text; a gap is an event of its own."""
+
+    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+        """`gap {stream, missed, until, reason}`: `missed` messages were left out, the last with cursor `until`."""
+        return event_text("gap", gap_body(stream, missed, until))
+
+
+class KindEvents(_TextEvents):
     """The full protocol: an event named by kind with `{stream, cursor, ts, data}`; `ts` in ms, `data` untouched."""
 
     def encode(self, message: Message) -> bytes:
@@ -29,7 +49,7 @@ class KindEvents(Encoding):
         return b'%b%d,"ts":%d,"data":%b}]' % (head, message.cursor, message.received_us // 1000, message.payload)
 
 
-class PriceUpdates(Encoding):
+class PriceUpdates(_TextEvents):
     """Document 002's `price_update`, made of spot tickers."""
 
     def encode(self, message: Message) -> bytes:
@@ -37,10 +57,8 @@ class PriceUpdates(Encoding):
         return b'42["price_update",%b]' % views.price_update(_decode_ticker(message.payload))
 
 
-class CryptoUpdates(Encoding):
+class CryptoUpdates(_TextEvents):
     """Document 003's `crypto:update`, made of the latest spot ticker at every tick."""
-
-    paced = True
 
     def encode(self, message: Message) -> bytes:
         """The tick of one asset, stamped with the time of sending."""

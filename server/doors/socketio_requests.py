@@ -11,11 +11,14 @@ import msgspec
 
 from market.errors import Code, MarketError
 from market.requests import asset_stream, typed_streams
-from market.streams import ALL, Kind, Market, StreamName, asset_room, price_room
+from market.streams import ALL, Kind, Market, StreamName
 from server.catalogs import Catalogs
 from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
 from server.encodings import Encoding
+from server.groups import Pace
 
+THROTTLES: Final = (100, 250, 500, 1000)
+"""The paces that a client may ask for, in ms: members of one share frames."""
 SHAPES: Final = "an array of assets, {symbols}, {streams} or {streamType, symbols, options, market}"
 
 
@@ -31,6 +34,15 @@ class Form(Enum):
         """How the messages of such a subscription are written."""
         return _ENCODINGS[self]
 
+    def stream_of(self, room: str) -> StreamName | None:
+        """The stream whose subscribers in this form share `room`; None for a name that is no such room."""
+        try:
+            if self is Form.FULL:
+                return StreamName.parse(room)
+            return asset_stream(room) if self is Form.ASSETS else StreamName.of(Market.SPOT, room, Kind.TICKER)
+        except MarketError:
+            return None
+
 
 _ENCODINGS: Final[dict[Form, Encoding]] = {
     Form.ASSETS: CRYPTO_UPDATES,
@@ -40,11 +52,10 @@ _ENCODINGS: Final[dict[Form, Encoding]] = {
 
 
 class Item(NamedTuple):
-    """One stream that a request names: as the client wrote it, and the room its members share."""
+    """One stream that a request names, and how the client wrote it."""
 
     sent: str
     stream: StreamName
-    room: str
 
 
 class Rejection(NamedTuple):
@@ -66,6 +77,8 @@ class Request(NamedTuple):
     items: list[Item]
     rejected: list[Rejection]
     snapshot: bool
+    pace: Pace | None
+    since: dict[StreamName, int]
 
 
 class _Body(msgspec.Struct, rename="camel"):
@@ -75,6 +88,8 @@ class _Body(msgspec.Struct, rename="camel"):
     options: dict[str, Any] = {}
     market: Market | None = None
     snapshot: bool = True
+    throttle: int | None = None
+    since: dict[str, int] = {}
 
 
 def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
@@ -105,7 +120,21 @@ def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
             rejected.append(Rejection(name[:80], error))
     if len(items) > limit:
         raise MarketError(Code.TOO_MANY_STREAMS, f"At most {limit} streams a client, {len(items)} asked for")
-    return Request(form, list(items.values()), rejected, body.snapshot)
+    since = {
+        item.stream: body.since[name]
+        for item in items.values()
+        for name in (item.sent, str(item.stream))
+        if name in body.since
+    }
+    return Request(form, list(items.values()), rejected, body.snapshot, _pace(body.throttle), since)
+
+
+def _pace(throttle: int | None) -> Pace | None:
+    if throttle is None:
+        return None
+    if throttle not in THROTTLES:
+        raise MarketError(Code.BAD_REQUEST, f"throttle must be one of {', '.join(map(str, THROTTLES))} (ms)")
+    return Pace(throttle)
 
 
 def _items(form: Form, name: str, body: _Body, catalogs: Catalogs) -> Iterator[Item]:
@@ -117,13 +146,7 @@ def _items(form: Form, name: str, body: _Body, catalogs: Catalogs) -> Iterator[I
         named = _full_stream(name, body)
     for stream in _expand(named, catalogs):
         catalogs.check(stream)
-        yield Item(name, stream, _room(form, name, stream))
-
-
-def _room(form: Form, name: str, stream: StreamName) -> str:
-    if form is Form.FULL:
-        return stream.room
-    return asset_room(name) if form is Form.ASSETS else price_room(name)
+        yield Item(name, stream)
 
 
 def _full_stream(name: str, body: _Body) -> StreamName:

@@ -19,7 +19,7 @@ async def start() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def begin(**settings: Any) -> Client:
-            values = {"port": 0, "sim_symbols": 3, "sim_trades_per_second": 20.0, **settings}
+            values = {"port": 0, "sim_symbols": 3, "sim_trades_per_second": 60.0, **settings}
             exchange = Exchange(ExchangeServerSettings.model_validate(values))
             port = await exchange.start()
             stack.push_async_callback(exchange.close)

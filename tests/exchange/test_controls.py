@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import pytest
@@ -58,10 +59,8 @@ async def test_skipped_messages_are_missing_and_no_others(client: Client) -> Non
     socket = await client.socket("/ws/btcusdt@trade")
     before = (await receive(socket))["t"]
     await client.control("skip", market="spot", stream="btcusdt@trade", count=2)
-    ids = [before]
-    for _ in range(12):
-        ids.append((await receive(socket))["t"])
-    gaps = [following - number for number, following in zip(ids, ids[1:], strict=False) if following != number + 1]
+    ids = [before] + [(await receive(socket))["t"] for _ in range(12)]
+    gaps = [following - number for number, following in itertools.pairwise(ids) if following != number + 1]
     assert gaps == [3]
 
 

@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -36,7 +37,7 @@ def nodes(draw: st.DrawFn) -> Node:
 
 @given(nodes(), st.sampled_from([3, 4, 15, 24, 60]), st.integers(0, 2**32))
 def test_the_parts_of_a_split_make_up_the_whole(whole: Node, parts: int, seed: int) -> None:
-    found = split(whole, parts, random.Random(seed))
+    found = split(whole, parts, random.Random(seed))  # noqa: S311 # a market, not a secret
     assert len(found) == parts
     for name in ("trades", "volume", "quote", "taker_volume", "taker_quote"):
         assert sum(getattr(part, name) for part in found) == getattr(whole, name), name
@@ -59,7 +60,7 @@ def test_the_parts_of_a_split_make_up_the_whole(whole: Node, parts: int, seed: i
 def test_a_thousand_candles_of_every_interval_follow_each_other(interval: str) -> None:
     rows = store().rows(interval, None, None, 1000)
     assert len(rows) == 1000
-    for row, following in zip(rows, rows[1:], strict=False):
+    for row, following in itertools.pairwise(rows):
         assert next_open_time(interval, row.open_ms) == following.open_ms
         assert row.close == following.open
     assert rows[-1].open_ms <= NOW < next_open_time(interval, rows[-1].open_ms)

@@ -178,7 +178,7 @@ def test_the_bid_is_below_the_ask_in_every_message(tape: Tape) -> None:
 def test_depth_updates_follow_each_other_without_a_gap(tape: Tape, name: str) -> None:
     updates = tape.of(name)
     assert len(updates) > 20
-    for update, following in zip(updates, updates[1:], strict=False):
+    for update, following in itertools.pairwise(updates):
         assert following["U"] == update["u"] + 1
         assert following.get("pu", update["u"]) == update["u"]
 

@@ -53,11 +53,11 @@ def replica_settings(exchange: Process, **changes: Any) -> ReplicaSettings:
 
 
 @pytest.fixture
-async def served(exchange: Process) -> AsyncIterator[Served]:
-    """A replica that knows its symbols and hears its bus."""
+async def served(exchange: Process, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    """A replica that knows its symbols and hears its bus; a test may change settings by indirect parameters."""
     bus_url = f"memory://test-{next(_numbers)}"
     bus, publisher = open_bus(bus_url), open_bus(bus_url)
-    replica = Replica(replica_settings(exchange), bus)
+    replica = Replica(replica_settings(exchange, **getattr(request, "param", {})), bus)
     await bus.start()
     await publisher.start()
     port = await replica.start()

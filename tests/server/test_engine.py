@@ -3,14 +3,17 @@
 import asyncio
 import inspect
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import engineio
 import pytest
 import socketio
+from websockets.asyncio.client import connect
 
-from server.delivery import BUFFER_BYTES
-from server.doors import engine
+from server.doors.heartbeat import Heartbeat
 from tests.server.conftest import Client, Served, until
 
 SEPARATOR = "\x1e"
@@ -107,54 +110,196 @@ async def test_an_upgrade_loses_nothing_and_repeats_nothing(served: Served) -> N
     assert [event["cursor"] for event in events] == [message.cursor for message in sent]
 
 
-async def test_a_client_that_never_reads_is_let_go_and_others_are_served(served: Served) -> None:
+BIG = b'"' + b"x" * 10_000 + b'"'
+SLOW = {"slow_consumer_s": 1.0, "client_buffer_bytes": 200_000}
+
+
+def frame(text: bytes) -> bytes:
+    """A masked client frame (RFC 6455, 5.2) of a short text; the mask is zero."""
+    return bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text
+
+
+@asynccontextmanager
+async def raw_websocket(
+    url: str, extensions: str = ""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A WebSocket whose bytes the test reads itself, or does not; already connected to the main namespace."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]), limit=64 * 1024)
+    offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
+    writer.write(
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        + offer.encode()
+        + b"\r\n"
+    )
+    writer.write(frame(b"40"))
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def metric(served: Served, name: str) -> float:
+    async with aiohttp.ClientSession() as http, http.get(f"{served.url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"tickcast_{name} "))
+
+
+@pytest.mark.parametrize("served", [SLOW], indirect=True)
+async def test_a_websocket_that_never_reads_is_let_go_and_others_are_served(served: Served) -> None:
     healthy = Client()
     await healthy.connect(served.url, "websocket")
     await healthy.call("subscribe", {"streams": ["btcusdt@trade"]})
-    async with aiohttp.ClientSession() as http:
-        session = await _open_polling(http, served.url)  # and never polls again
-        async with http.post(session, data='42["subscribe",{"streams":["btcusdt@trade"]}]'):
-            pass
-        payload = b'"' + b"x" * 10_000 + b'"'
-        count = BUFFER_BYTES // 10_000 + 10
-        for _ in range(count):
-            await served.publish("btcusdt@trade", payload)
-            await asyncio.sleep(0)
-        async with http.get(f"{served.url}/metrics") as response:
-            assert "tickcast_slow_consumers_total 1.0" in await response.text()
-        async with http.get(session) as response:
-            assert response.status == 400
-    await until(lambda: len(healthy.named("trade")) == count, "the healthy client's messages")
+    async with raw_websocket(served.url) as (_, writer):
+        writer.write(frame(b'42["subscribe",{"streams":["btcusdt@trade"]}]'))
+        sent = 0
+
+        async def let_go() -> bool:
+            nonlocal sent
+            sent += len(await served.publish("btcusdt@trade", BIG, count=20))
+            return await metric(served, "slow_consumers_total") == 1
+
+        await until(let_go, "the replica lets the client go")
+        assert await metric(served, "lagging_clients") == 0
+        assert await metric(served, "dropped_messages_total") > 0
+        await until(lambda: len(healthy.named("trade")) == sent, "the healthy client has everything")
     await healthy.io.disconnect()
 
 
-async def test_a_websocket_that_never_reads_is_let_go(served: Served) -> None:
+@pytest.mark.parametrize("served", [SLOW], indirect=True)
+async def test_a_polling_client_that_never_polls_again_is_let_go(served: Served) -> None:
     async with aiohttp.ClientSession() as http:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]), limit=1024)
-        writer.write(
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        await reader.readuntil(b"\r\n\r\n")
-        for text in (b"40", b'42["subscribe",{"streams":["btcusdt@trade"]}]'):
-            writer.write(bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text)
-        payload = b'"' + b"x" * 100_000 + b'"'
-
-        async def let_go() -> bool:
-            await served.publish("btcusdt@trade", payload, count=5)
-            async with http.get(f"{served.url}/metrics") as response:
-                return "tickcast_slow_consumers_total 1.0" in await response.text()
-
-        await until(let_go, "the replica lets the client go")
-        writer.close()
+        session = await _open_polling(http, served.url)
+        async with http.post(session, data='42["subscribe",{"streams":["btcusdt@trade"]}]'):
+            pass
+        await served.publish("btcusdt@trade", BIG, count=100)
+        await until(lambda: _is(served, "slow_consumers_total", 1), "let go")
+        async with http.get(session) as response:
+            assert response.status == 400
 
 
-async def test_frames_are_never_compressed(served: Served) -> None:
+async def _is(served: Served, name: str, value: float) -> bool:
+    return await metric(served, name) == value
+
+
+async def _events(http: aiohttp.ClientSession, session: str) -> list[tuple[str, dict[str, Any]]]:
+    async with http.get(session) as response:
+        packets = (await response.text()).split(SEPARATOR)
+    return [tuple(json.loads(packet[2:])) for packet in packets if packet.startswith("42")]
+
+
+@pytest.mark.parametrize("served", [{"client_buffer_bytes": 200_000}], indirect=True)
+async def test_a_lagging_client_is_told_how_many_messages_it_missed_and_where(served: Served) -> None:
+    """Events are queued, then dropped and counted; state streams come as their latest value."""
     async with aiohttp.ClientSession() as http:
-        url = f"{served.url}/socket.io/?EIO=4&transport=websocket"
-        async with http.ws_connect(url, compress=15) as ws:
-            assert ws.compress == 0
+        session = await _open_polling(http, served.url)
+        async with http.post(session, data='42["subscribe",{"streams":["btcusdt@trade","btcusdt@depth20"]}]'):
+            pass
+        trades = await served.publish("btcusdt@trade", BIG, count=100)
+        books = await served.publish("btcusdt@depth20", BIG, count=50)
+        received: list[tuple[str, dict[str, Any]]] = []
+        while not any(event == "depth" for event, _ in received):
+            received += await _events(http, session)
+        after = await served.publish("btcusdt@trade", b"1")
+        while received[-1][1].get("cursor") != after[0].cursor:
+            received += await _events(http, session)
+    got = [body["cursor"] for event, body in received if event == "trade"]
+    gaps = {body["stream"]: body for event, body in received if event == "gap"}
+    dropped = gaps["spot:btcusdt@trade"]
+    assert got[:-1] == [message.cursor for message in trades[: len(got) - 1]]
+    assert (dropped["missed"], dropped["until"]) == (len(trades) - len(got) + 1, trades[-1].cursor)
+    assert dropped["reason"] == "dropped"
+    assert [body["cursor"] for event, body in received if event == "depth"] == [books[-1].cursor]
+    assert gaps["spot:btcusdt@depth20"] == {
+        "stream": "spot:btcusdt@depth20", "missed": len(books) - 1, "until": books[-2].cursor, "reason": "conflated",
+    }  # fmt: skip
 
 
-def test_the_hard_limit_leaves_room_to_refuse_politely() -> None:
-    assert engine.HARD_LIMIT_BYTES > 2 * 2**20
+async def test_a_client_that_reads_again_catches_up_and_is_not_let_go(served: Served) -> None:
+    async with raw_websocket(served.url) as (reader, writer):
+        writer.write(frame(b'42["subscribe",{"streams":["btcusdt@trade","btcusdt@depth20"]}]'))
+        await reader.readuntil(b'"replica"')
+        while await metric(served, "lagging_clients") == 0:
+            await served.publish("btcusdt@depth20", BIG, count=50)
+        latest = (await served.publish("btcusdt@depth20", BIG, count=3))[-1]
+        (trade,) = await served.publish("btcusdt@trade", b"1")
+        wanted = {b'"cursor":%d,' % latest.cursor, b'"cursor":%d,' % trade.cursor, b'42["gap"'}
+        seen = b""
+        async with asyncio.timeout(10):
+            while not all(mark in seen for mark in wanted):
+                seen = seen[-200:] + await reader.read(65536)
+                wanted = {mark for mark in wanted if mark not in seen}
+        await until(lambda: _is(served, "lagging_clients", 0), "caught up")
+        assert await metric(served, "conflated_messages_total") > 0
+
+
+async def test_frames_of_a_kilobyte_go_compressed_to_clients_that_can_read_them(served: Served) -> None:
+    url = f"{served.url}/socket.io/?EIO=4&transport=websocket"
+    plain = Client()
+    compressed: list[Any] = []
+    await plain.connect(served.url, "websocket")
+    await plain.call("subscribe", {"streams": ["btcusdt@depth20", "btcusdt@trade"]})
+    async with connect(url.replace("http", "ws"), compression="deflate") as ws:
+        await ws.recv()
+        for text in ("40", '42["subscribe",{"streams":["btcusdt@depth20","btcusdt@trade"]}]' + " " * 2000):
+            await ws.send(text)
+        await until(lambda: served_members(served), "subscribed")
+        await served.publish("btcusdt@depth20", BIG, count=3)
+        await served.publish("btcusdt@trade", b"1", count=3)
+        async with asyncio.timeout(5):
+            while len(compressed) < 6:
+                text = str(await ws.recv())
+                if text.startswith(('42["depth"', '42["trade"')):
+                    compressed.append(json.loads(text[2:])[1])
+    await until(lambda: len(plain.named("depth") + plain.named("trade")) == 6, "the plain client's")
+    assert compressed == plain.named("depth") + plain.named("trade")
+    async with raw_websocket(served.url, "permessage-deflate") as (reader, writer):
+        writer.write(frame(b'42["subscribe",{"streams":["btcusdt@depth20"]}]'))
+        await until(lambda: served_members(served), "subscribed")
+        await reader.readuntil(b'"replica"')
+        await served.publish("btcusdt@depth20", BIG)
+        async with asyncio.timeout(5):
+            read = b""
+            while b"\xc1" not in read:  # FIN, RSV1, text: a compressed frame
+                read = await reader.read(4096)
+        assert len(read) < 1000
+    await plain.io.disconnect()
+
+
+async def served_members(served: Served) -> bool:
+    async with aiohttp.ClientSession() as http, http.get(f"{served.url}/stats") as response:
+        counts = (await response.json())["data"]["subscriptions_by_stream"]
+    return bool(counts.get("spot:btcusdt@depth20", 0) >= 2)
+
+
+async def test_a_session_that_does_not_answer_pings_is_closed_and_one_that_does_is_not() -> None:
+    beat = Heartbeat(interval_s=0.1, timeout_s=0.2)
+    silent, lively = Pinged(beat, answers=False), Pinged(beat, answers=True)
+    beat.add(silent)
+    beat.add(lively)
+    await until(lambda: silent.ended, "the silent one is given up")
+    assert silent.pings == 1
+    await until(lambda: lively.pings >= 4, "the lively one is pinged on")
+    assert not lively.ended
+    beat.remove(lively)
+    beat.close()
+
+
+class Pinged:
+    """A session as the heartbeat knows it."""
+
+    def __init__(self, beat: Heartbeat, *, answers: bool) -> None:
+        self.slot = -1
+        self.pings = 0
+        self.ended = False
+        self._beat = beat
+        self._answers = answers
+
+    def ping(self) -> None:
+        self.pings += 1
+        if self._answers:
+            self._beat.answered(self)
+
+    def timed_out(self) -> None:
+        self.ended = True
+        self._beat.remove(self)

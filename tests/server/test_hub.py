@@ -13,10 +13,11 @@ from market.announcements import DEMAND_TOPIC, Demand
 from market.messages import Message
 from market.streams import StreamName
 from server.connections import Connection
-from server.delivery import Delivery, Outbox
+from server.delivery import Delivery
 from server.encodings import Encoding
-from server.frames import Frame
-from server.hub import Hub
+from server.frames import Batch, Frame, text_frame
+from server.groups import Pace
+from server.hub import Channel, Hub
 from tests.server.conftest import until
 
 TRADES = StreamName.parse("btcusdt@trade")
@@ -36,24 +37,26 @@ class Plain(Encoding):
             raise ValueError("not a payload")
         return message.payload
 
-
-class Paced(Plain):
-    paced = True
+    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+        return f"gap {stream} {missed} {until}".encode()
 
 
 class Reader(Connection):
-    """A connection that keeps what is written to it."""
+    """A connection that keeps what is sent to it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frames: list[Frame] = []
 
-    def write(self, frame: Frame) -> None:
-        self.frames.append(frame)
+    def send(self, batch: Batch) -> None:
+        self.frames.extend(batch.frames)
+
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:
+        pass
 
     @property
     def texts(self) -> list[bytes]:
-        return [frame.text for frame in self.frames]
+        return [frame.body for frame in self.frames]
 
 
 class Setup:
@@ -63,16 +66,18 @@ class Setup:
         self.demand: list[Demand] = []
         publisher.listen(DEMAND_TOPIC, lambda body: self.demand.append(msgspec.json.decode(body, type=Demand)))
 
-    async def join(self, connection: Connection, stream: StreamName, encoding: Encoding) -> Message | None:
+    async def join(
+        self, connection: Connection, stream: StreamName, encoding: Encoding, pace: Pace | None = None
+    ) -> Channel:
         await self.hub.prepare([stream])
-        last = self.hub.join(connection, stream, encoding)
+        channel = self.hub.join(connection, stream, encoding, pace)
         self.hub.release([stream])
-        return last
+        return channel
 
     async def publish(self, stream: StreamName, *payloads: bytes) -> list[Message]:
         messages = [Message(stream, n, time.time_ns() // 1000, payload) for n, payload in enumerate(payloads)]
         await self.publisher.publish(messages)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)  # the turn's end, at which the hub sends
         return messages
 
 
@@ -80,7 +85,7 @@ class Setup:
 async def setup(request: pytest.FixtureRequest) -> AsyncIterator[Setup]:
     url = f"memory://{request.node.nodeid}"
     bus, publisher = open_bus(url), open_bus(url)
-    hub = Hub(bus, "r1", linger_s=LINGER_S)
+    hub = Hub(bus, "r1", Delivery(), linger_s=LINGER_S)
     made = Setup(hub, publisher)
     await bus.start()
     await publisher.start()
@@ -138,7 +143,7 @@ async def test_a_stream_that_is_wanted_again_in_time_stays_open(setup: Setup) ->
 async def test_the_last_value_of_the_cache_is_the_first_snapshot(setup: Setup) -> None:
     kept = Message(TICKER, 7, 1_000, b"kept")
     await setup.publisher.put({TICKER.last_key: kept.encode()})
-    assert await setup.join(Reader(), TICKER, Plain()) == kept
+    assert (await setup.join(Reader(), TICKER, Plain())).last == kept
 
 
 async def test_a_live_message_that_the_snapshot_already_was_is_not_repeated(setup: Setup) -> None:
@@ -146,8 +151,9 @@ async def test_a_live_message_that_the_snapshot_already_was_is_not_repeated(setu
     older, same, newer = (Message(TICKER, n, now + n, b"%d" % n) for n in (1, 2, 3))
     await setup.publisher.put({TICKER.last_key: same.encode()})
     reader = Reader()
-    assert await setup.join(reader, TICKER, Plain()) == same
+    assert (await setup.join(reader, TICKER, Plain())).last == same
     await setup.publisher.publish([older, same, newer])
+    await asyncio.sleep(0.001)
     assert reader.texts == [b"3"]
 
 
@@ -156,67 +162,64 @@ async def test_a_payload_that_cannot_be_encoded_costs_its_own_message_only(setup
     await setup.join(reader, TRADES, Plain())
     await setup.publish(TRADES, b"1", b"bad", b"3")
     assert reader.texts == [b"1", b"3"]
-    assert setup.hub.encode_errors_total == 1
+    assert setup.hub.figures.encode_errors_total == 1
 
 
-async def test_paced_members_get_the_latest_message_at_the_pace(setup: Setup) -> None:
-    reader, encoding = Reader(), Paced()
-    await setup.join(reader, TICKER, encoding)
-    sent = await setup.publish(TICKER, b"1", b"2")
-    assert reader.texts == []
-    setup.hub.pace(encoding, newer_than_us=0)
-    assert reader.texts == [b"2"]
-    setup.hub.pace(encoding, newer_than_us=sent[-1].received_us + 1)
-    assert reader.texts == [b"2"], "an old price is not passed off as live"
+async def test_members_of_a_throttle_class_share_the_latest_value(setup: Setup) -> None:
+    encoding, readers = Plain(), [Reader(), Reader()]
+    for reader in readers:
+        await setup.join(reader, TICKER, encoding, Pace(100))
+    await setup.publish(TICKER, b"1", b"2", b"3")
+    assert readers[0].texts == []
+    await until(lambda: readers[0].texts, "the beat")
+    assert [reader.texts for reader in readers] == [[b"3"], [b"3"]]
+    assert encoding.encoded == 1
+    await asyncio.sleep(0.25)
+    assert readers[0].texts == [b"3"], "nothing new, nothing sent"
+
+
+async def test_a_repeating_pace_sends_the_latest_value_again_but_never_an_old_one(setup: Setup) -> None:
+    reader = Reader()
+    await setup.join(reader, TICKER, Plain(), Pace(50, repeat=True, fresh_ms=200))
+    await setup.publish(TICKER, b"1")
+    await until(lambda: len(reader.texts) >= 3, "repeated")
+    await asyncio.sleep(0.3)
+    sent = len(reader.texts)
+    await asyncio.sleep(0.15)
+    assert len(reader.texts) == sent
+
+
+async def test_a_newcomer_does_not_get_what_came_earlier_in_the_same_turn(setup: Setup) -> None:
+    early, late, encoding = Reader(), Reader(), Plain()
+    await setup.join(early, TRADES, encoding)
+    await setup.hub.prepare([TRADES])
+    setup.hub.deliver([Message(TRADES, 1, time.time_ns() // 1000, b"1")])
+    channel = setup.hub.join(late, TRADES, encoding)
+    assert channel.last is not None
+    assert channel.last.payload == b"1"
+    setup.hub.deliver([Message(TRADES, 2, time.time_ns() // 1000, b"2")])
+    setup.hub.release([TRADES])
+    await asyncio.sleep(0.001)
+    assert (early.texts, late.texts) == ([b"1", b"2"], [b"2"])
+
+
+async def test_since_tells_exactly_what_was_missed_or_that_it_cannot(setup: Setup) -> None:
+    channel = await setup.join(Reader(), TRADES, Plain())
+    sent = await setup.publish(TRADES, b"0", b"1", b"2", b"3")
+    assert channel.since(1) == sent[2:]
+    assert channel.since(3) == []
+    assert channel.since(99) is None
 
 
 async def test_leaving_what_one_has_not_joined_is_no_error(setup: Setup) -> None:
     assert setup.hub.leave(Reader(), TRADES, Plain()) is False
 
 
-class Transport(asyncio.WriteTransport):
-    """The outermost edge of a process: counts writes, and pretends that nobody reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.writes.append(bytes(data))
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return sum(map(len, self.writes))
-
-
-async def test_everything_of_one_turn_leaves_in_one_write() -> None:
-    transport = Transport()
-    outbox = Outbox(transport, Delivery(), on_overflow=lambda: None)
-    for part in (b"a", b"b", b"c"):
-        outbox.write(part)
-    assert transport.writes == []
-    await asyncio.sleep(0)
-    outbox.write(b"d")
-    await asyncio.sleep(0)
-    assert transport.writes == [b"abc", b"d"]
-
-
-async def test_a_client_that_leaves_too_much_unread_is_reported_once_and_written_to_no_more() -> None:
-    transport, reported = Transport(), []
-    outbox = Outbox(transport, Delivery(), on_overflow=lambda: reported.append(1))
-    for _ in range(5):
-        outbox.write(b"x" * 600_000)
-        await asyncio.sleep(0)
-    assert (len(transport.writes), reported) == (2, [1])
-
-
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 100_000])
 async def test_a_text_frame_is_what_a_websocket_library_reads(length: int) -> None:
     text = b"x" * length
     reader = Protocol(Side.CLIENT, state=State.OPEN, max_size=None)
-    reader.receive_data(Frame(text).websocket)
+    reader.receive_data(text_frame(text))
     (frame,) = reader.events_received()
     assert isinstance(frame, websockets.frames.Frame)
     assert (frame.opcode, frame.fin, frame.data) == (websockets.frames.Opcode.TEXT, True, text)

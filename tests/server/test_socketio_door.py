@@ -205,3 +205,54 @@ async def test_clients_hear_of_it_when_the_feed_comes_and_goes(served: Served, c
     await served.publisher.announce("feed", feed)
     await until(lambda: client.named("status")[-1]["exchange"] == "connected", "feed up")
     assert client.named("status")[-1]["source"] == "replay"
+
+
+async def test_a_client_that_returns_gets_exactly_what_it_missed(served: Served, client: Client) -> None:
+    await client.call("subscribe", {"streams": ["btcusdt@trade"]})
+    sent = await served.publish("btcusdt@trade", b'{"p":"1"}', count=5)
+    await until(lambda: len(client.named("trade")) == 5, "trades")
+    await client.io.emit("unsubscribe", {"streams": ["btcusdt@trade"]})
+    await client.call("subscriptions")
+    sent += await served.publish("btcusdt@trade", b'{"p":"2"}', count=5)
+    reply = await client.call("subscribe", {"streams": ["btcusdt@trade"], "since": {"btcusdt@trade": sent[4].cursor}})
+    assert reply["subscribed"][0]["recovered"] is True
+    sent += await served.publish("btcusdt@trade", b'{"p":"3"}', count=5)
+    await until(lambda: len(client.named("trade")) == 15, "missed and live trades")
+    assert [body["cursor"] for body in client.named("trade")] == [message.cursor for message in sent]
+
+
+async def test_a_client_that_was_away_too_long_is_told_so(served: Served, client: Client) -> None:
+    reply = await client.call("subscribe", {"streams": ["btcusdt@trade"], "since": {"spot:btcusdt@trade": 1}})
+    assert reply["subscribed"][0]["recovered"] is False
+
+
+async def test_a_returning_client_gets_a_state_streams_latest_value_only_if_it_is_news(
+    served: Served, client: Client
+) -> None:
+    sent = await served.publish("btcusdt@ticker", TICKER, count=2)
+    for since, expected in ((sent[0].cursor, [sent[1].cursor]), (sent[1].cursor, [])):
+        returning = Client()
+        await returning.connect(served.url, "websocket")
+        request = {"streams": ["btcusdt@ticker"], "since": {"btcusdt@ticker": since}}
+        reply = await returning.call("subscribe", request)
+        assert (reply["subscribed"][0]["recovered"], reply["subscribed"][0]["snapshot"]) == (True, None)
+        await returning.call("subscriptions")
+        assert [body["cursor"] for body in returning.named("ticker")] == expected
+        await returning.io.disconnect()
+
+
+async def test_a_throttled_client_gets_at_most_one_update_per_interval(served: Served, client: Client) -> None:
+    other = Client()
+    await other.connect(served.url, "websocket")
+    await other.call("subscribe", {"streams": ["btcusdt@ticker"]})
+    await client.call("subscribe", {"streams": ["btcusdt@ticker", "btcusdt@trade"], "throttle": 250})
+    for _ in range(20):
+        await served.publish("btcusdt@ticker", TICKER)
+        await served.publish("btcusdt@trade")
+    latest = (await served.publish("btcusdt@ticker", TICKER))[0].cursor
+    await until(lambda: client.named("ticker")[-1:] and client.named("ticker")[-1]["cursor"] == latest, "the latest")
+    assert len(client.named("ticker")) < 10
+    await until(lambda: len(client.named("trade")) == 20, "events are never throttled")
+    await until(lambda: len(other.named("ticker")) == 21, "nor are others")
+    await other.io.disconnect()
+    assert (await client.call("subscribe", {"streams": ["btcusdt@ticker"], "throttle": 77}))["code"] == "bad_request"

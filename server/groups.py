@@ -1,0 +1,158 @@
+"""Groups: the members of one stream that get it in the same encoding and at the same pace, and share its frames."""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+import structlog
+
+from market.messages import Message
+from market.streams import StreamName
+from server.connections import Connection
+from server.delivery import Delivery
+from server.encodings import Encoding
+from server.frames import Batch, Frame
+
+log = structlog.get_logger(__name__)
+
+
+def frame_of(message: Message, encoding: Encoding) -> Frame:
+    """The frame that carries `message`. Raises ValueError for a payload that the encoding cannot read."""
+    return Frame(message.stream, message.cursor, encoding, encoding.encode(message))
+
+
+class Pace(NamedTuple):
+    """At most one message per `interval_ms`: the latest, if it is news.
+
+    With `repeat` the latest is sent at every interval, news or not, while it is at most
+    `fresh_ms` old: an older price is not passed off as live.
+    """
+
+    interval_ms: int
+    repeat: bool = False
+    fresh_ms: int = 10_000
+
+
+class Figures:
+    """What all groups of one replica count."""
+
+    def __init__(self) -> None:
+        self.delivered_total = 0
+        self.encode_errors_total = 0
+
+
+class Group:
+    """Members that share frames. Messages are encoded as they come and leave together at the end of the turn."""
+
+    __slots__ = ("_delivery", "_figures", "_latest", "_pending", "encoding", "members", "pace", "stream")
+
+    def __init__(
+        self, stream: StreamName, encoding: Encoding, pace: Pace | None, delivery: Delivery, figures: Figures
+    ) -> None:
+        self.stream = stream
+        self.encoding = encoding
+        self.pace = pace
+        self.members: dict[Connection, None] = {}
+        self._delivery = delivery
+        self._figures = figures
+        self._pending: list[Frame] = []
+        self._latest: Message | None = None
+
+    def push(self, message: Message) -> None:
+        """Send `message` to all members at the end of this turn, or when their pace allows."""
+        if self.pace is not None:
+            self._latest = message
+        else:
+            self._encode(message)
+
+    def beat(self) -> None:
+        """Send the latest message: the pace's interval is over."""
+        message = self._latest
+        if message is None or self.pace is None:
+            return
+        if not self.pace.repeat:
+            self._latest = None
+        elif time.time_ns() // 1000 - message.received_us > self.pace.fresh_ms * 1000:
+            return
+        self._encode(message)
+
+    def join(self, connection: Connection, latest: Message | None) -> None:
+        """Add a member, who gets what comes from now on; `latest` is what a repeating pace begins with."""
+        self.flush()  # what is pending was before the newcomer
+        self.members[connection] = None
+        connection.groups[self.stream, self.encoding] = self
+        if self.pace is not None and self.pace.repeat and self._latest is None:
+            self._latest = latest
+
+    def leave(self, connection: Connection) -> None:
+        """Remove a member and whatever is still owed to it."""
+        del self.members[connection]
+        del connection.groups[self.stream, self.encoding]
+        connection.forget(self.stream, self.encoding)
+
+    def flush(self) -> None:
+        """Hand what is pending to the members' outboxes, as one batch."""
+        if not self._pending:
+            return
+        frames, self._pending = self._pending, []
+        batch = Batch(frames)
+        for connection in self.members:
+            connection.send(batch)
+        self._figures.delivered_total += len(frames) * len(self.members)
+
+    def _encode(self, message: Message) -> None:
+        try:
+            frame = frame_of(message, self.encoding)
+        except ValueError as error:  # a payload that the exchange changed: this stream's problem alone
+            self._figures.encode_errors_total += 1
+            count = self._figures.encode_errors_total
+            if count & (count - 1) == 0:  # 1, 2, 4, 8, ...
+                log.warning("payload not encoded", stream=str(message.stream), error=str(error), count=count)
+            return
+        if not self._pending:
+            self._delivery.schedule_group(self)
+        self._pending.append(frame)
+
+
+class Beats:
+    """One timer for each pace in use, which all groups of that pace share."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Pace, dict[Group, None]] = {}
+        self._timers: dict[Pace, asyncio.TimerHandle] = {}
+
+    def add(self, group: Group) -> None:
+        """Let `group` beat, if it has a pace."""
+        if group.pace is None:
+            return
+        self._groups.setdefault(group.pace, {})[group] = None
+        if group.pace not in self._timers:
+            self._wait(group.pace, asyncio.get_running_loop().time())
+
+    def remove(self, group: Group) -> None:
+        """Let `group` beat no longer; a pace without groups has no timer."""
+        if group.pace is None:
+            return
+        groups = self._groups[group.pace]
+        groups.pop(group, None)
+        if not groups:
+            del self._groups[group.pace]
+            self._timers.pop(group.pace).cancel()
+
+    def close(self) -> None:
+        """Stop all timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._groups.clear()
+
+    def _wait(self, pace: Pace, since: float) -> None:
+        """Beat one interval after `since`: late beats do not push back the later ones."""
+        loop = asyncio.get_running_loop()
+        due = max(since + pace.interval_ms / 1000, loop.time())
+        self._timers[pace] = loop.call_at(due, self._beat, pace, due)
+
+    def _beat(self, pace: Pace, due: float) -> None:
+        self._wait(pace, due)
+        for group in list(self._groups[pace]):
+            group.beat()

@@ -1,0 +1,225 @@
+"""The server's end of one WebSocket after its handshake: callbacks only, nothing kept for an idle client.
+
+No task, queue, stream reader or compressor lives per connection. Incoming frames are parsed by the
+sans-I/O core of `websockets`, which is made when a frame comes and let go when it was whole.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Close, CloseCode, Opcode
+from websockets.frames import Frame as WireFrame
+from websockets.protocol import Protocol as Parser
+from websockets.protocol import Side, State
+
+from server.connections import CloseReason
+from server.delivery import Delivery, Outbox
+
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long a client may take to answer our close frame, in s."""
+_HEAD_BYTES: Final = 2
+_MEDIUM: Final = 126
+_LARGE: Final = 127
+_DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
+
+
+class WebSocket(asyncio.Protocol):
+    """One WebSocket on a transport that was taken over after the handshake.
+
+    `on_message` gets every whole message (str or bytes), `on_lost` is called once when the
+    connection is over, `on_slow` when the client has lagged for too long. `deflate` says that
+    permessage-deflate was negotiated, without context takeover for what the client sends.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_deflate",
+        "_max_bytes",
+        "_on_lost",
+        "_on_message",
+        "_over",
+        "_parser",
+        "_transport",
+        "outbox",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        delivery: Delivery,
+        *,
+        on_message: Callable[[str | bytes], None],
+        on_lost: Callable[[], None],
+        on_slow: Callable[[], None],
+        max_bytes: int,
+        deflate: bool,
+    ) -> None:
+        self._transport = transport
+        self._on_message = on_message
+        self._on_lost: Callable[[], None] | None = on_lost
+        self._max_bytes = max_bytes
+        self._deflate = deflate
+        self._parser: _Incoming | None = None
+        self._closing = False
+        self._over = False
+        self.outbox = Outbox(transport, delivery, on_slow, deflate=deflate)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent (asyncio.Protocol)."""
+        if self._over:
+            return
+        parser = self._parser or _Incoming(self._max_bytes, deflate=self._deflate)
+        messages = parser.feed(data)
+        self._parser = None if parser.is_idle else parser
+        if not self._closing:
+            for reply in parser.replies:
+                self.outbox.write(reply)
+        for message in messages:
+            self._on_message(message)
+        if parser.is_over:
+            self._end()
+
+    def pause_writing(self) -> None:
+        """The transport is full (asyncio.Protocol)."""
+        self.outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The transport has room again (asyncio.Protocol)."""
+        self.outbox.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
+        """The connection is over (asyncio.Protocol)."""
+        self.outbox.close()
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost:
+            on_lost()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take from the client again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self, reason: CloseReason = CloseReason.NORMAL) -> None:
+        """Send a close frame after all that was sent; the connection ends with the client's answer, or soon."""
+        if self._closing or self._over:
+            return
+        self._closing = True
+        frame = WireFrame(Opcode.CLOSE, Close(reason.code, reason.text).serialize())
+        self.outbox.write(frame.serialize(mask=False))
+        self.outbox.flush()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def let_go(self, reason: CloseReason) -> None:
+        """End a client that does not read: a close frame if there is still room for it, then nothing more."""
+        self.close(reason)
+        self._end()
+
+    def _end(self) -> None:
+        """Send what is written, then end the connection."""
+        if self._over:
+            return
+        self._over = True
+        self.outbox.flush()
+        self.outbox.close()
+        self._transport.close()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+
+class _Incoming:
+    """Parses a client's frames; idle again when neither a frame nor a message is unfinished."""
+
+    __slots__ = ("_boundary", "_fragments", "_is_text", "_parser", "is_over", "replies")
+
+    def __init__(self, max_bytes: int, *, deflate: bool) -> None:
+        self._parser = Parser(Side.SERVER, state=State.OPEN, max_size=max_bytes)
+        if deflate:
+            self._parser.extensions = [PerMessageDeflate(True, True, 15, 15)]  # noqa: FBT003 # websockets' signature
+        self._boundary = _Boundary()
+        self._fragments: list[bytes] = []
+        self._is_text = True
+        self.replies: list[bytes] = []
+        """Pongs and close frames to send."""
+        self.is_over = False
+        """Whether the connection must end: closing handshake complete, or protocol broken."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost with this parser."""
+        return self._boundary.is_whole and not self._fragments and not self.is_over
+
+    def feed(self, data: bytes) -> list[str | bytes]:
+        """The messages that `data` completes."""
+        self._boundary.feed(data)
+        self._parser.receive_data(data)
+        messages: list[str | bytes] = []
+        for event in self._parser.events_received():
+            if isinstance(event, WireFrame) and event.opcode in _DATA:
+                self._take(event, messages)
+        sent = self._parser.data_to_send()
+        self.is_over = self.is_over or b"" in sent  # the sans-I/O core asks for the end of the stream
+        self.replies = [part for part in sent if part]
+        return messages
+
+    def _take(self, frame: WireFrame, messages: list[str | bytes]) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        self._fragments.append(bytes(frame.data))
+        if not frame.fin:
+            return
+        data = b"".join(self._fragments)
+        self._fragments.clear()
+        try:
+            messages.append(data.decode() if self._is_text else data)
+        except UnicodeDecodeError:
+            self._parser.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+
+
+class _Boundary:
+    """Knows from the frames' heads alone whether bytes end where a frame does (RFC 6455, 5.2)."""
+
+    __slots__ = ("_head", "_rest")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._rest = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything so far was whole frames."""
+        return not self._head and not self._rest
+
+    def feed(self, data: bytes) -> None:
+        """Follow `data`."""
+        at = 0
+        while at < len(data):
+            skipped = min(self._rest, len(data) - at)
+            self._rest -= skipped
+            at += skipped
+            if self._rest or at == len(data):
+                return
+            missing = _head_size(self._head) - len(self._head)
+            self._head += data[at : at + missing]
+            at += missing
+            if len(self._head) >= _HEAD_BYTES and len(self._head) == _head_size(self._head):
+                self._rest = _payload_size(self._head)
+                self._head = b""
+
+
+def _head_size(head: bytes) -> int:
+    """How long a frame's head is, as far as its first bytes tell; masks included."""
+    if len(head) < _HEAD_BYTES:
+        return _HEAD_BYTES
+    extended = {_MEDIUM: 2, _LARGE: 8}.get(head[1] & 0x7F, 0)
+    return _HEAD_BYTES + extended + (4 if head[1] & 0x80 else 0)
+
+
+def _payload_size(head: bytes) -> int:
+    length = head[1] & 0x7F
+    extended = {_MEDIUM: 2, _LARGE: 8}.get(length, 0)
+    return int.from_bytes(head[2 : 2 + extended], "big") if extended else length

@@ -11,6 +11,7 @@ from msgspec import field
 from bus.base import Bus
 from bus.loglimit import LogLimit
 from ingestor.backlog import Backlog
+from ingestor.memory import Memory
 from market.cursors import cursor_of
 from market.messages import Message
 from market.payloads import Ticker, decode_payload
@@ -35,11 +36,13 @@ class Publisher:
 
     While a batch is on its way the next one collects (ingestor/backlog.py bounds it). Of each state
     stream the last value is put under `StreamName.last_key`, as the message's bus form, at most
-    four times a second; of spot tickers also document 002's price under `price_key`.
+    four times a second; of spot tickers also document 002's price under `price_key`. Messages of
+    event streams are remembered (ingestor/memory.py).
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, memory: Memory) -> None:
         self.backlog = Backlog()
+        self._memory = memory
         self.published_total = 0
         self.batches_total = 0
         self.malformed_total = 0
@@ -73,6 +76,8 @@ class Publisher:
         self.backlog.add(message)
         if stream.is_state:
             self._latest[stream] = message
+        else:
+            self._memory.keep(message)
         self._arrived.set()
 
     def take_max_lag_ms(self) -> float:

@@ -13,9 +13,20 @@ from bus.base import Bus
 from bus.loglimit import LogLimit
 from ingestor.demand import Leases
 from ingestor.feed import Feed
+from ingestor.memory import Memory
 from ingestor.publisher import Publisher
 from ingestor.settings import IngestorSettings
-from market.announcements import DEMAND_TOPIC, FEED_TOPIC, REPEAT_S, Demand, FeedStatus, encode
+from market.announcements import (
+    DEMAND_TOPIC,
+    FEED_TOPIC,
+    REPEAT_S,
+    RESUME_TOPIC,
+    Demand,
+    FeedStatus,
+    ResumeAsk,
+    encode,
+    resume_answers,
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -27,6 +38,7 @@ _REPORT_S: Final = 30.0
 _MAX_DEMAND_BYTES: Final = 2 * 1024 * 1024
 
 _decode_demand: Final = msgspec.json.Decoder(Demand).decode
+_decode_resume: Final = msgspec.json.Decoder(ResumeAsk).decode
 
 
 class Ingestor:
@@ -38,7 +50,8 @@ class Ingestor:
 
     def __init__(self, settings: IngestorSettings, bus: Bus, endpoints: Endpoints) -> None:
         self.leases = Leases(settings.default_tickers)
-        self.publisher = Publisher(bus)
+        self.memory = Memory()
+        self.publisher = Publisher(bus, self.memory)
         self.feed = Feed(endpoints, settings.symbols_per_worker, self.publisher.take, self._note_state)
         self.malformed_demands_total = 0
         self._settings = settings
@@ -49,7 +62,9 @@ class Ingestor:
         self._change: asyncio.TimerHandle | None = None
         self._malformed_log = LogLimit()
         self._tasks: list[asyncio.Task[None]] = []
+        self._answers: set[asyncio.Task[None]] = set()
         bus.listen(DEMAND_TOPIC, self._hear)
+        bus.listen(RESUME_TOPIC, self._hear_resume)
 
     async def start(self) -> None:
         """Begin to connect, listen and publish; returns at once."""
@@ -95,6 +110,23 @@ class Ingestor:
         if self.leases.renew(demand, time.monotonic()):
             self._schedule_change()
 
+    def _hear_resume(self, body: bytes) -> None:
+        """Answer what a replica asks about the past, if it is remembered here."""
+        try:
+            ask = _decode_resume(body)
+        except msgspec.MsgspecError as error:
+            self.malformed_demands_total += 1
+            if (held_back := self._malformed_log.admit()) is not None:
+                logger.warning("malformed question", error=str(error), start=body[:200], held_back=held_back)
+            return
+        answer = self.memory.answer(ask)
+        if answer.streams and self._running:
+            task = asyncio.get_running_loop().create_task(
+                self._bus.announce(resume_answers(ask.replica), encode(answer))
+            )
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
     def _schedule_change(self) -> None:
         # The bus may outlive the ingestor and be heard before it starts.
         if self._running and self._change is None:
@@ -103,6 +135,7 @@ class Ingestor:
     def _apply_change(self) -> None:
         self._change = None
         self.feed.carry(self.leases.wanted)
+        self.memory.carry(self.leases.wanted)
         logger.info(
             "demand changed",
             streams=len(self.feed.streams),

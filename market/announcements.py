@@ -12,6 +12,9 @@ FEED_TOPIC: Final = "feed"
 CANARY_TOPIC: Final = "canary"
 """Replica -> itself: the proof that it still hears the bus (`Canary`)."""
 
+RESUME_TOPIC: Final = "resume"
+"""Replica -> ingestors: what came after this cursor? (`ResumeAsk`)."""
+
 LEASE_S: Final = 6.0
 """How long an announcement holds without being repeated, in s."""
 REPEAT_S: Final = 2.0
@@ -56,6 +59,37 @@ class Canary(msgspec.Struct, frozen=True):
 
     replica: str
     sent_us: int
+
+
+class ResumeAsk(msgspec.Struct, frozen=True):
+    """A replica asks what it did not receive itself: for each stream (text form) what came since a cursor."""
+
+    replica: str
+    ask: int
+    since: dict[str, int]
+
+
+class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
+    """One remembered message: cursor, receive time in us, and the exchange's payload as it was."""
+
+    cursor: int
+    received_us: int
+    payload: msgspec.Raw
+
+
+class ResumeAnswer(msgspec.Struct, frozen=True):
+    """An ingestor's answer, by stream: the message with the cursor asked for and all that came after it.
+
+    Streams whose past is not remembered that far are left out.
+    """
+
+    ask: int
+    streams: dict[str, list[KeptMessage]]
+
+
+def resume_answers(replica: str) -> str:
+    """The topic on which `replica` is answered."""
+    return f"resume-answers:{replica}"
 
 
 encode: Final = msgspec.json.Encoder().encode

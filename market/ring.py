@@ -1,6 +1,7 @@
 """The recent past of one event stream, by which a client that was away gets exactly what it missed. Pure."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from market.messages import Message
@@ -35,20 +36,33 @@ class Ring:
             self._bytes -= len(messages.popleft().payload) + _MESSAGE_BYTES
 
     def since(self, cursor: int) -> list[Message] | None:
-        """What came after the message with `cursor`, in order; None where that cannot be told for certain.
+        """What came after the message with `cursor`, in order; None where that cannot be told for certain."""
+        found = self.starting_at(cursor)
+        return None if found is None else found[1:]
 
-        It can be told only while that very message is remembered, and is the only one with its cursor.
+    def starting_at(self, cursor: int) -> list[Message] | None:
+        """The message with `cursor` and all that came after it.
+
+        None unless that very message is remembered, and is the only one with its cursor.
         """
-        missed: list[Message] = []
+        newest_first: list[Message] = []
         found = False
         for message in reversed(self._messages):
-            if message.cursor == cursor:
-                if found:
-                    return None
-                found = True
-            elif found:
+            if found and message.cursor != cursor:
                 break
-            else:
-                missed.append(message)
-        missed.reverse()
-        return missed if found else None
+            if found:
+                return None
+            newest_first.append(message)
+            found = message.cursor == cursor
+        return newest_first[::-1] if found else None
+
+    def prepend(self, messages: Sequence[Message]) -> None:
+        """Remember `messages` as having come before all others; those that another process remembered."""
+        if self._messages:
+            oldest_us = self._messages[0].received_us
+            messages = [message for message in messages if message.received_us < oldest_us]
+        newer = list(self._messages)
+        self._messages.clear()
+        self._bytes = 0
+        for message in (*messages, *newer):
+            self.append(message)

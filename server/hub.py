@@ -5,7 +5,7 @@ between, `join` and the door's reply. Whatever arrives later is sent after the r
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -19,6 +19,7 @@ from server.connections import Connection
 from server.delivery import Delivery
 from server.encodings import Encoding
 from server.groups import Beats, Figures, Group, Pace
+from server.resume import Resume
 
 LINGER_S: Final = 5.0
 """How long the bus subscription of a stream outlives its last member, in s."""
@@ -59,6 +60,15 @@ class Channel:
         for group in self.groups.values():
             group.push(message)
 
+    def backfill(self, messages: list[Message]) -> None:
+        """Remember what came before this replica received the stream; the same messages may still arrive live."""
+        if self.ring is None or not messages:
+            return
+        if not len(self.ring):
+            self.seam_us = messages[-1].received_us
+            self.last = messages[-1]
+        self.ring.prepend(messages)
+
     def since(self, cursor: int) -> list[Message] | None:
         """What a client that has seen `cursor` missed, in order; None where that cannot be told.
 
@@ -84,6 +94,7 @@ class Hub:
         self._linger_s = linger_s
         self._channels: dict[StreamName, Channel] = {}
         self._beats = Beats()
+        self._resume = Resume(bus, replica)
         self._demand_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.figures = Figures()
@@ -120,6 +131,16 @@ class Hub:
             self._demand_changed.set()
             self._spawn(self._begin(opened))
         await asyncio.gather(*(asyncio.shield(self._channels[stream].ready) for stream in wanted))
+
+    async def backfill(self, since: Mapping[StreamName, int]) -> None:
+        """Ask for the past of prepared event streams that does not reach back to these cursors here."""
+        unknown = {
+            stream: cursor
+            for stream, cursor in since.items()
+            if not stream.is_state and self._channels[stream].since(cursor) is None
+        }
+        for stream, messages in (await self._resume.ask(unknown)).items():
+            self._channels[stream].backfill(messages)
 
     def release(self, streams: Iterable[StreamName]) -> None:
         """Undo one `prepare`: what has no member by now begins to linger."""

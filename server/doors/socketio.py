@@ -185,6 +185,7 @@ class SocketIODoor:
         streams = [item.stream for item in request.items]
         await self._hub.prepare(streams)
         try:
+            await self._hub.backfill(request.since)
             if connection.sid not in self._connections:
                 return Reply()  # left while we prepared
             # From here to the acknowledgement nothing may suspend: see server/hub.py.

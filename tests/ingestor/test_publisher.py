@@ -6,6 +6,7 @@ import pytest
 
 from bus.memory import MemoryBroker, MemoryBus
 from ingestor.backlog import MESSAGE_BYTES, Backlog
+from ingestor.memory import Memory
 from ingestor.publisher import Publisher
 from market.messages import Message
 from market.streams import StreamName
@@ -55,7 +56,7 @@ async def gated(broker: MemoryBroker) -> AsyncIterator[GatedBus]:
 
 @pytest.fixture
 async def publisher(gated: GatedBus) -> AsyncIterator[Publisher]:
-    made = Publisher(gated)
+    made = Publisher(gated, Memory())
     made.start()
     yield made
     await made.close()
@@ -160,7 +161,7 @@ async def test_all_market_messages_keep_their_form_under_the_streams_own_name(
 
 
 async def test_a_bus_that_is_away_holds_nothing_up(bus: MemoryBus) -> None:
-    publisher = Publisher(bus)
+    publisher = Publisher(bus, Memory())
     publisher.start()
     publisher.take(TRADE, b'{"t":1}', 5)
     await until(lambda: bus.dropped_total == 1, "dropped by the bus")

@@ -13,6 +13,7 @@ import socketio
 
 from bus import open_bus
 from bus.base import Bus
+from market.announcements import RESUME_TOPIC
 from market.messages import Message
 from market.streams import StreamName
 from server.replica import Replica
@@ -36,7 +37,17 @@ class Served:
 
     url: str
     publisher: Bus
+    _resume: list[Callable[[bytes], None]] = field(default_factory=list)
     _cursor: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def on_resume(self, handler: Callable[[bytes], None]) -> None:
+        """Have `handler` play the ingestor that replicas ask about the past."""
+        self._resume.append(handler)
+
+    def hear_resume(self, body: bytes) -> None:
+        """What the bus calls."""
+        for handler in self._resume:
+            handler(body)
 
     async def publish(self, text: str, payload: bytes = b'{"x":1}', count: int = 1) -> list[Message]:
         """Publish `count` messages of one stream with growing cursors, in one batch."""
@@ -58,12 +69,13 @@ async def served(exchange: Process, request: pytest.FixtureRequest) -> AsyncIter
     bus_url = f"memory://test-{next(_numbers)}"
     bus, publisher = open_bus(bus_url), open_bus(bus_url)
     replica = Replica(replica_settings(exchange, **getattr(request, "param", {})), bus)
+    served = Served("", publisher)
+    publisher.listen(RESUME_TOPIC, served.hear_resume)
     await bus.start()
     await publisher.start()
-    port = await replica.start()
-    url = f"http://127.0.0.1:{port}"
+    served.url = url = f"http://127.0.0.1:{await replica.start()}"
     await until(lambda: _ready(url), "the replica is ready and knows its symbols")
-    yield Served(url, publisher)
+    yield served
     await replica.close()
     await bus.close()
     await publisher.close()

@@ -1,9 +1,15 @@
 import asyncio
+import time
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
+from ingestor.memory import Memory
+from market.announcements import ResumeAsk, encode, resume_answers
+from market.messages import Message
+from market.streams import StreamName
 from tests.market.samples import sample
 from tests.server.conftest import Client, Served, until
 
@@ -256,3 +262,31 @@ async def test_a_throttled_client_gets_at_most_one_update_per_interval(served: S
     await until(lambda: len(other.named("ticker")) == 21, "nor are others")
     await other.io.disconnect()
     assert (await client.call("subscribe", {"streams": ["btcusdt@ticker"], "throttle": 77}))["code"] == "bad_request"
+
+
+async def test_a_client_resumes_here_although_nobody_had_wanted_its_stream_here(served: Served, client: Client) -> None:
+    """An ingestor remembers; what it tells and what arrives live overlap, and nothing comes twice."""
+    stream = StreamName.parse("btcusdt@trade")
+    past = [Message(stream, cursor, time.time_ns() // 1000, b'{"p":"1"}') for cursor in range(1, 11)]
+    memory = Memory()
+    for message in past:
+        memory.keep(message)
+
+    def answer(body: bytes) -> None:
+        ask = msgspec.json.decode(body, type=ResumeAsk)
+        asyncio.get_running_loop().create_task(_answer(served, memory, ask, past))  # ends with the test
+
+    served.on_resume(answer)
+    reply = await client.call("subscribe", {"streams": ["btcusdt@trade"], "since": {"btcusdt@trade": 4}})
+    assert reply["subscribed"][0] == {
+        "stream": "spot:btcusdt@trade", "cursor": 10, "snapshot": None, "recovered": True,
+    }  # fmt: skip
+    later = Message(stream, 11, time.time_ns() // 1000, b'{"p":"2"}')
+    await served.publisher.publish([later])
+    await until(lambda: len(client.named("trade")) == 7, "missed and live")
+    assert [body["cursor"] for body in client.named("trade")] == list(range(5, 12))
+
+
+async def _answer(served: Served, memory: Memory, ask: ResumeAsk, past: list[Message]) -> None:
+    await served.publisher.announce(resume_answers(ask.replica), encode(memory.answer(ask)))
+    await served.publisher.publish(past[-2:])  # still on its way when the ingestor answered

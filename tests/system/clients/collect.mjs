@@ -9,6 +9,8 @@ const transports = how === "upgrade" ? ["polling", "websocket"] : [how];
 const agent = new http.Agent({ localAddress, keepAlive: true });
 const say = (kind, text) => process.stdout.write(`${kind} ${text}\n`);
 
+const since = {}; // the last cursor of each stream: a client that returns asks for what it missed
+
 const socket = io(url, { transports, agent, reconnectionDelay: 50, reconnectionDelayMax: 500 });
 
 socket.on("connect", () => {
@@ -18,7 +20,10 @@ socket.on("connect", () => {
   engine.on("packet", (packet) => {
     if (packet.type === "message" && packet.data.startsWith("2[")) say("packet", packet.data);
   });
-  socket.emit("subscribe", { streams }, (reply) => say("ack", JSON.stringify(reply)));
+  socket.emit("subscribe", { streams, since }, (reply) => say("ack", JSON.stringify(reply)));
+});
+socket.onAny((event, body) => {
+  if (body?.cursor !== undefined) since[body.stream] = body.cursor;
 });
 socket.on("connected", (greeting) => say("connected", greeting.replica));
 socket.on("disconnect", (reason) => say("disconnect", reason));

@@ -1,0 +1,64 @@
+"""What the ingestor remembers of event streams, so that a client resumes on a replica that never had its stream."""
+
+from collections import OrderedDict
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import msgspec
+
+from market.announcements import KeptMessage, ResumeAnswer, ResumeAsk
+from market.errors import MarketError
+from market.messages import Message
+from market.ring import Ring
+from market.streams import StreamName
+
+MAX_RINGS: Final = 256
+"""Streams that are remembered; past it the one that was remembered first is forgotten."""
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+
+
+class Memory:
+    """A ring for each event stream that is carried (market/ring.py says how far it reaches)."""
+
+    def __init__(self, max_rings: int = MAX_RINGS) -> None:
+        self._rings: OrderedDict[StreamName, Ring] = OrderedDict()
+        self._max_rings = max_rings
+        self.forgotten_total = 0
+        """Rings given up for want of room."""
+
+    def keep(self, message: Message) -> None:
+        """Remember a message of an event stream."""
+        ring = self._rings.get(message.stream)
+        if ring is None:
+            if message.stream.is_state:
+                return
+            ring = self._rings[message.stream] = Ring()
+            if len(self._rings) > self._max_rings:
+                self._rings.popitem(last=False)
+                self.forgotten_total += 1
+        ring.append(message)
+
+    def carry(self, streams: AbstractSet[StreamName]) -> None:
+        """Forget what is carried no longer: its past would have a hole."""
+        for stream in self._rings.keys() - streams:
+            del self._rings[stream]
+
+    def answer(self, ask: ResumeAsk) -> ResumeAnswer:
+        """What is remembered of the streams asked for, up to MAX_ANSWER_BYTES in all."""
+        streams: dict[str, list[KeptMessage]] = {}
+        room = MAX_ANSWER_BYTES
+        for text, cursor in ask.since.items():
+            kept = self._since(text, cursor)
+            room -= sum(len(message.payload) for message in kept)
+            if room < 0:
+                break
+            if kept:
+                streams[text] = [KeptMessage(m.cursor, m.received_us, msgspec.Raw(m.payload)) for m in kept]
+        return ResumeAnswer(ask.ask, streams)
+
+    def _since(self, text: str, cursor: int) -> list[Message]:
+        try:
+            ring = self._rings.get(StreamName.parse(text))
+        except MarketError:  # a replica of another version may know streams that we do not
+            return []
+        return (ring.starting_at(cursor) if ring else None) or []

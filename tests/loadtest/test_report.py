@@ -1,0 +1,119 @@
+"""Tables on the terminal, and the page: every row shows up, and the page needs nothing else."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from loadtest.bench import scenarios
+from loadtest.bench.charts import Bar, Line, bars, lines
+from loadtest.bench.goals import MAIN_GOALS, judge
+from loadtest.bench.page import render
+from loadtest.bench.samples import Cpu, Results, Row, Usage
+from loadtest.bench.servers import NODE, TICKCAST
+from loadtest.bench.tables import as_text, capacity_lines, line_of, table
+from tests.loadtest.samples import A_SAMPLE, results
+
+ALL = scenarios.MAIN_SCENARIOS + scenarios.MORE_SCENARIOS
+
+
+class Checker(HTMLParser):
+    """Collects open tags and every attribute that would load something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [str(value) for name, value in attrs if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page() -> str:
+    found = results()
+    return render(ALL, found, judge(MAIN_GOALS, found), {"on": "a <machine>"})
+
+
+def rows_of(scenario: str, found: Results) -> list[Row]:
+    return [row for row in found.rows if row.scenario == scenario]
+
+
+def test_the_page_is_whole_and_loads_nothing() -> None:
+    checker = Checker()
+    checker.feed(page())
+    checker.close()
+    assert checker.open == []
+    assert checker.loads == []
+    assert "<script" not in page()
+
+
+def test_the_page_shows_every_scenario_the_goals_and_why_something_is_missing() -> None:
+    text = page()
+    assert all(f"<h2>{scenario.name}</h2>" in text for scenario in ALL)
+    assert "saturation_deliveries_vs_node" in text
+    assert "it has no &lt;such&gt; parser" in text
+    assert "a &lt;machine&gt;" in text
+
+
+def test_its_charts_are_well_formed_svg() -> None:
+    charts = re.findall(r"<svg.*?</svg>", page(), re.DOTALL)
+    assert len(charts) >= 10
+    for chart in charts:
+        assert ET.fromstring(chart).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own text
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    chart = ET.fromstring(bars("t", "us", [Bar("a", 0, (1.0, 1.0)), Bar("b", 1, (4.0,))]))  # noqa: S314 - our own text
+    widths = [float(rect.attrib["width"]) for rect in chart.iter("{http://www.w3.org/2000/svg}rect")]
+    assert widths == [widths[2] / 4, widths[2] / 4, widths[2]]
+
+
+def test_lines_rise_with_their_values_and_nothing_is_drawn_of_nothing() -> None:
+    chart = ET.fromstring(lines("t", ("x", "y"), [Line("a", 0, ((10, 1), (1000, 100)))], limit=50))  # noqa: S314 - ours
+    (first, last) = [
+        (float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in chart.iter("{http://www.w3.org/2000/svg}circle")
+    ]
+    assert first[0] < last[0]
+    assert first[1] > last[1], "SVG counts downwards"
+    assert lines("t", ("x", "y"), []) == ""
+
+
+def test_a_table_compares_every_server_with_tickcast() -> None:
+    found = results()
+    content = table(rows_of(scenarios.UNBATCHED, found), found)
+    ours, theirs = content.rows[0], content.rows[2]
+    assert (ours[0], theirs[0]) == (TICKCAST, NODE)
+    assert ours[-2:] == ("", "")
+    assert theirs[-2:] == ("1.00", "0.50")
+
+
+def test_columns_are_aligned_and_a_skipped_row_says_why() -> None:
+    found = results()
+    text = as_text(table(rows_of(scenarios.UNBATCHED, found), found)).split("\n")
+    assert {line.find(" us") for line in text[:1]} == {text[0].find(" us")}
+    assert len({line.index("/s") for line in text[1:] if scenarios.SLOW_RATE in line}) == 1
+    skipped = as_text(table(rows_of(scenarios.MSGPACK, found), found))
+    assert "tickcast  skipped: it has no <such> parser" in skipped
+
+
+def test_a_figure_that_the_generator_may_have_limited_is_marked() -> None:
+    usage = Usage(1.0, {"server": Cpu(0.5, 0.5), "receiver": Cpu(0.4, 0.57)}, (1.0, 0.5))
+    busy = Row("s", NODE, "v", replace(A_SAMPLE, usage=usage))
+    assert "97%*" in table([busy], Results([busy])).rows[0]
+
+
+def test_what_the_generator_can_take_and_took_is_said() -> None:
+    first, second = capacity_lines(results())
+    assert "200,000 frames/s (1 a write)" in first
+    assert "1.50 us" in first
+    assert "50%" in second or "30%" in second
+
+
+def test_progress_tells_a_row_in_one_line() -> None:
+    assert line_of(Row("s", NODE, "v", A_SAMPLE)) == (f"s: {NODE} v: 200,000/s of 200,000/s, 4.00 us each, p99 20.0 ms")
+    assert line_of(Row("s", NODE, skipped="no answer")) == f"s: {NODE}: skipped, no answer"

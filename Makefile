@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
-PACKAGES := market binance bus ingestor server exchange deploy clients tests
+PACKAGES := market binance bus ingestor server exchange deploy clients loadtest tests
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 NODE := node_modules/.stamp
@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test check format lock loadtest vendor clean servers node chromium
+.PHONY: help setup run cluster test check format lock bench loadtest vendor clean servers node chromium
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -49,6 +49,9 @@ format: $(DEV) ## Format the source and mend what can be mended automatically
 lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
+
+bench: $(DEV) $(NODE) servers ## Beside stock python-socketio and Socket.IO on Node, with a report; QUICK=1: the main part in 3 min
+	@$(BIN)/python -m loadtest.bench
 
 loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
 	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml

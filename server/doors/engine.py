@@ -12,6 +12,7 @@ What is different from the stock servers, and why:
   own clients get at most 16 packets per poll, for they drop the session over more.
 - A message over the size limit is refused with an `error` event, and the connection lives on; only
   one over HARD_LIMIT_BYTES ends it.
+- A client whose CONNECT is binary speaks MessagePack (server/doors/msgpack.py).
 - Events of the main namespace go to one handler, which is told whether an acknowledgement is due; a
   client that has connected is greeted after its CONNECT, not before.
 
@@ -39,6 +40,7 @@ from websockets.headers import parse_extension
 
 from market.errors import Code
 from server.delivery import Delivery
+from server.doors import msgpack
 from server.doors.heartbeat import Heartbeat
 from server.doors.session import EngineSocket
 from server.frames import Batch
@@ -269,10 +271,46 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             # The stock server would take every later packet for the missing attachment.
             await self._send_error(eio_sid, Code.BAD_REQUEST, "Binary attachment missing")
         try:
-            await super()._handle_eio_message(eio_sid, data)
+            if isinstance(data, bytes) and eio_sid not in self._binary_packet:
+                await self._handle_msgpack(eio_sid, msgpack.decode_packet(data))
+            else:
+                await super()._handle_eio_message(eio_sid, data)
         except (ValueError, TypeError, IndexError, KeyError) as error:
             log.info("socket.io packet refused", eio_sid=eio_sid, error=str(error))
             await self._send_error(eio_sid, Code.BAD_REQUEST, "Invalid Socket.IO packet")
+
+    async def _handle_msgpack(self, eio_sid: str, pkt: msgpack.MsgpackPacket) -> None:
+        """Dispatch a packet of a client that speaks MessagePack."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is None:
+            return
+        if pkt.type == msgpack.CONNECT:
+            session.is_binary = True
+            await self._handle_connect(eio_sid, pkt.nsp, pkt.data)
+        elif pkt.type == msgpack.DISCONNECT:
+            await self._handle_disconnect(eio_sid, pkt.nsp, self.reason.CLIENT_DISCONNECT)
+        elif pkt.type == msgpack.EVENT:
+            await self._handle_event(eio_sid, pkt.nsp, pkt.id, pkt.data)
+        elif pkt.type == msgpack.ACK:
+            await self._handle_ack(eio_sid, pkt.nsp, pkt.id, pkt.data)
+        else:
+            raise ValueError(f"unknown packet type {pkt.type}")
+
+    async def _send_packet(self, eio_sid: str, pkt: socketio.packet.Packet) -> None:
+        """Send a packet in the client's own format."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None and session.is_binary:
+            await self.eio.send(eio_sid, msgpack.encode_packet(pkt.packet_type, pkt.data, pkt.namespace, pkt.id))
+        else:
+            await super()._send_packet(eio_sid, pkt)
+
+    async def _send_eio_packet(self, eio_sid: str, eio_pkt: engineio.packet.Packet) -> None:
+        """Send what the manager encoded for everybody; again for a client that speaks MessagePack."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None and session.is_binary and isinstance(eio_pkt.data, str):
+            await self._send_packet(eio_sid, self.packet_class(encoded_packet=eio_pkt.data))
+        else:
+            await super()._send_eio_packet(eio_sid, eio_pkt)
 
     async def _refuse_large_message(self, session: EngineSocket) -> None:
         await self._send_error(

@@ -84,6 +84,7 @@ class EngineSocket:
         "closed",
         "closing",
         "connected",
+        "is_binary",
         "server",
         "sid",
         "slot",
@@ -95,6 +96,8 @@ class EngineSocket:
         self.sid = sid
         self.slot = -1
         self.connected = False
+        self.is_binary = False
+        """Whether the client speaks MessagePack."""
         self.upgraded = False
         self.closing = False
         self.closed = False

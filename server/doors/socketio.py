@@ -61,7 +61,11 @@ class SocketIOConnection(Connection):
 
     def emit(self, event: str, body: object) -> None:
         """Send one event to this client, ahead of what it is owed."""
-        self.session.send_now(event_packet(event, body))
+        self.session.send_now(event_packet(event, body, binary=self.session.is_binary))
+
+    def encoding(self, form: Form) -> Encoding:
+        """How this client gets the messages of a form."""
+        return form.encoding(binary=self.session.is_binary)
 
 
 class SocketIODoor:
@@ -130,9 +134,8 @@ class SocketIODoor:
         status: dict[str, object] = {"exchange": exchange, "source": source, "replica": self._replica}
         if status != self._status:
             self._status = status
-            packet = event_packet("status", status)
             for connection in self._connections.values():
-                connection.session.send_now(packet)
+                connection.emit("status", status)
 
     def _on_connected(self, sid: str) -> None:
         session = self.server.session_of(sid)
@@ -155,7 +158,8 @@ class SocketIODoor:
         for form in Form:
             stream = form.stream_of(room)
             if stream is not None:
-                found.update(dict.fromkeys(self._hub.members(stream, form.encoding)))
+                for binary in (False, True):
+                    found.update(dict.fromkeys(self._hub.members(stream, form.encoding(binary=binary))))
         return [connection.sid for connection in found if isinstance(connection, SocketIOConnection)]
 
     async def _on_event(self, event: ClientEvent) -> Reply:
@@ -179,7 +183,7 @@ class SocketIODoor:
 
     async def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         request = parse_request(event.data, self._catalogs, MAX_STREAMS)
-        wanted = {(item.stream, request.form.encoding) for item in request.items}
+        wanted = {(item.stream, connection.encoding(request.form)) for item in request.items}
         if len(connection.groups.keys() | wanted) > MAX_STREAMS:
             raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
         streams = [item.stream for item in request.items]
@@ -195,7 +199,7 @@ class SocketIODoor:
 
     def _join(self, connection: SocketIOConnection, request: Request, event: ClientEvent) -> Reply:
         """Join all streams; what a client asked to have resent goes out right behind its acknowledgement."""
-        encoding = request.form.encoding
+        encoding = connection.encoding(request.form)
         in_reply = event.wants_ack and request.form is Form.FULL
         subscribed = []
         resent: list[Frame] = []
@@ -221,7 +225,7 @@ class SocketIODoor:
 
     async def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         request = parse_request(event.data, self._catalogs, MAX_STREAMS)
-        encoding = request.form.encoding
+        encoding = connection.encoding(request.form)
         left = [str(item.stream) for item in request.items if self._hub.leave(connection, item.stream, encoding)]
         self._report(connection, request, event)
         return Reply({"ok": not request.rejected, "unsubscribed": left, "rejected": _rejections(request)})

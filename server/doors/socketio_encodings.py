@@ -11,6 +11,7 @@ from market.messages import Message
 from market.payloads import Ticker
 from market.requests import asset_of
 from market.streams import StreamName
+from server.doors.msgpack import EVENT, encode_packet
 from server.encodings import Encoding
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
@@ -21,9 +22,10 @@ def event_text(event: str, body: object) -> bytes:
     return b"42" + msgspec.json.encode([event, body])
 
 
-def event_packet(event: str, body: object) -> engineio.packet.Packet:
-    """The same as an Engine.IO packet."""
-    return engineio.packet.Packet(engineio.packet.MESSAGE, event_text(event, body)[1:].decode())
+def event_packet(event: str, body: object, *, binary: bool) -> engineio.packet.Packet:
+    """The same as an Engine.IO packet, as MessagePack or as text."""
+    data = encode_packet(EVENT, [event, body]) if binary else event_text(event, body)[1:].decode()
+    return engineio.packet.Packet(engineio.packet.MESSAGE, data)
 
 
 def gap_body(stream: StreamName, missed: int, until: int) -> dict[str, object]:

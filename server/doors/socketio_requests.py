@@ -13,6 +13,7 @@ from market.errors import Code, MarketError
 from market.requests import asset_stream, typed_streams
 from market.streams import ALL, Kind, Market, StreamName
 from server.catalogs import Catalogs
+from server.doors.msgpack import MsgpackEncoding
 from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
 from server.encodings import Encoding
 from server.groups import Pace
@@ -29,10 +30,9 @@ class Form(Enum):
     PRICES = "prices"
     FULL = "full"
 
-    @property
-    def encoding(self) -> Encoding:
-        """How the messages of such a subscription are written."""
-        return _ENCODINGS[self]
+    def encoding(self, *, binary: bool) -> Encoding:
+        """How the messages of such a subscription are written, as MessagePack or as text."""
+        return (_BINARY if binary else _ENCODINGS)[self]
 
     def stream_of(self, room: str) -> StreamName | None:
         """The stream whose subscribers in this form share `room`; None for a name that is no such room."""
@@ -49,6 +49,7 @@ _ENCODINGS: Final[dict[Form, Encoding]] = {
     Form.PRICES: PRICE_UPDATES,
     Form.FULL: KIND_EVENTS,
 }
+_BINARY: Final[dict[Form, Encoding]] = {form: MsgpackEncoding(text) for form, text in _ENCODINGS.items()}
 
 
 class Item(NamedTuple):

@@ -17,14 +17,15 @@ from loadtest.bench.servers import CONTESTANTS, NODE, TICKCAST, Contestant, Laun
 from loadtest.bench.stage import SLOW, Ground, Setup, Stage
 
 CLIENTS = 5
+QUIET_S = 0.5
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}
 
 
 def deliver(stage: Stage, updates: int) -> int:
-    """Publish so many updates; how many messages arrive before a second brings none."""
+    """Publish so many updates; how many messages arrive before a while brings none."""
     stage._children["publisher"].tell(b"%d\n" % updates)
     total, quiet_since = 0, time.monotonic()
-    while time.monotonic() - quiet_since < 1.0:
+    while time.monotonic() - quiet_since < QUIET_S:
         if more := stage._children["receiver"].ask("take")["messages"]:
             total, quiet_since = total + more, time.monotonic()
         time.sleep(0.02)
@@ -36,8 +37,8 @@ def test_a_server_delivers_every_update_to_every_client_once(ground: Ground, con
     with Stage(ground, contestant, Setup()) as stage:
         stage.connect(CLIENTS)
         sample = stage.measure(Pace(50), 0.5)
-        assert sample.served
-        assert sample.server.total_s >= 0
+        assert sample.delivered > 0
+        assert sample.lost_clients == 0
         assert sample.rss_mb > 10
         deliver(stage, 0)
         assert deliver(stage, 20) == 20 * CLIENTS
@@ -89,9 +90,9 @@ def test_ctrl_c_ends_everything_that_was_started() -> None:
     ) as bench:
         parent = psutil.Process(bench.pid)
         deadline = time.monotonic() + 30
-        while len(children := parent.children(recursive=True)) < 3 and time.monotonic() < deadline:
+        while len(children := parent.children(recursive=True)) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert len(children) >= 3
+        assert len(children) >= 2
         bench.send_signal(signal.SIGINT)
         _, errors = bench.communicate(timeout=20)
     assert bench.returncode == 130, errors

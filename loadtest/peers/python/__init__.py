@@ -1,0 +1,1 @@
+"""Stock python-socketio on aiohttp and uvloop, with its Redis manager."""

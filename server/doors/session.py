@@ -184,12 +184,14 @@ class EngineSocket:
             raise engineio.exceptions.UnknownPacketError
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:  # noqa: ANN401 # engineio's answer
-        """Answer a poll, or upgrade."""
+        """Answer a poll, or upgrade. Raises EngineIOError, which ends the session, for a second poll at once."""
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             return self._open_websocket(environ["aiohttp.request"])
         if self._probe == 2:  # noqa: PLR2004 # upgrading: nothing more is answered over polling
             return [engineio.packet.Packet(engineio.packet.NOOP)]
         polls = self._polls()
+        if polls.waiter is not None and not polls.waiter.done():
+            raise engineio.exceptions.EngineIOError("two polls at once")  # ends the session, as in the reference server
         if "python" in environ.get("HTTP_USER_AGENT", "").lower():
             polls.limit = PYTHON_CLIENT_PACKETS
         return await self.poll()

@@ -5,12 +5,14 @@ import inspect
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
 import aiohttp
 import engineio
 import pytest
 import socketio
+from aiohttp.web_protocol import RequestHandler
 from websockets.asyncio.client import connect
 
 from server.doors.heartbeat import Heartbeat
@@ -19,19 +21,33 @@ from tests.server.conftest import Client, Served, until
 SEPARATOR = "\x1e"
 
 
-def test_the_releases_are_the_ones_this_was_written_for() -> None:
-    """A new release may move what engine.py overrides: read its changes, run this file, then raise the numbers."""
-    assert socketio.__version__ if hasattr(socketio, "__version__") else True
-    assert list(inspect.signature(engineio.AsyncServer._handle_connect).parameters) == [
-        "self", "environ", "transport", "jsonp_index",
-    ]  # fmt: skip
-    assert list(inspect.signature(socketio.AsyncServer._handle_event_internal).parameters) == [
+@pytest.mark.parametrize(
+    ("package", "release"),
+    [("python-socketio", "5.18."), ("python-engineio", "4.15."), ("aiohttp", "3.14."), ("websockets", "17.")],
+)
+def test_the_releases_are_the_ones_this_was_written_for(package: str, release: str) -> None:
+    """Read the changes of a new release, run this file against it, then raise the number."""
+    assert version(package).startswith(release)
+
+
+def _parameters(function: object) -> list[str]:
+    assert callable(function)
+    return list(inspect.signature(function).parameters)
+
+
+def test_what_is_overridden_still_has_the_shape_that_its_callers_rely_on() -> None:
+    engine, server = engineio.AsyncServer, socketio.AsyncServer
+    assert _parameters(engine._handle_connect) == ["self", "environ", "transport", "jsonp_index"]
+    assert _parameters(server._handle_connect) == ["self", "eio_sid", "namespace", "data"]
+    assert _parameters(server._handle_eio_connect) == ["self", "eio_sid", "environ"]
+    assert _parameters(server._handle_eio_message) == ["self", "eio_sid", "data"]
+    assert _parameters(server._send_packet) == ["self", "eio_sid", "pkt"]
+    assert _parameters(server._send_eio_packet) == ["self", "eio_sid", "eio_pkt"]
+    assert _parameters(server._handle_event_internal) == [
         "self", "server", "sid", "eio_sid", "data", "namespace", "id",
     ]  # fmt: skip
-    for name in ("_handle_connect", "_handle_eio_message", "_engineio_server_class", "_send_packet"):
-        assert callable(getattr(socketio.AsyncServer, name))
-    for name in ("poll", "send", "close", "receive", "handle_get_request", "handle_post_request", "_upgrade_websocket"):
-        assert callable(getattr(engineio.async_socket.AsyncSocket, name))
+    assert _parameters(RequestHandler.connection_lost) == ["self", "exc"]
+    assert "_message_tail" in RequestHandler.__slots__
 
 
 async def _open_polling(http: aiohttp.ClientSession, url: str) -> str:
@@ -55,6 +71,28 @@ async def test_a_polling_client_may_send_and_receive_many_packets_in_one_request
         async with http.get(session) as response:
             acknowledged = [packet for packet in (await response.text()).split(SEPARATOR) if packet.startswith("43")]
     assert len(acknowledged) == 40
+
+
+async def test_a_second_poll_at_once_ends_the_session_and_the_first_is_answered(served: Served) -> None:
+    async with aiohttp.ClientSession() as http:
+        session = await _open_polling(http, served.url)
+        first = asyncio.create_task(_until_answered(http, session))
+        await asyncio.sleep(0.3)  # until one of its polls waits: nothing outside shows that
+        assert await _status(http, session) == 400
+        async with asyncio.timeout(5):
+            await first
+        assert await _status(http, session) == 400
+
+
+async def _status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as response:
+        await response.read()
+        return response.status
+
+
+async def _until_answered(http: aiohttp.ClientSession, url: str) -> None:
+    while await _status(http, url) == 200:
+        pass
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from loadtest.bench.processes import ROOT, BenchError
 from loadtest.bench.samples import Results
 from loadtest.bench.servers import CONTESTANTS, versions
 from loadtest.bench.stage import Ground
-from loadtest.bench.tables import LEGEND, as_text, capacity_lines, line_of, table
+from loadtest.bench.tables import LEGEND, as_text, capacity_lines, line_of, table, warnings
 
 REPORT: Final = ROOT / "loadtest" / "report.html"
 _CORES: Final = 2
@@ -91,6 +91,8 @@ def _print(chosen: Sequence[scenarios.Scenario], results: Results) -> None:
     for line in capacity_lines(results):
         typer.echo(line)
     typer.echo(f"Report: {REPORT.relative_to(ROOT)}")
+    for line in warnings(results):
+        typer.echo(line)
 
 
 def _ground(directory: Path) -> Ground:

@@ -9,7 +9,7 @@ from loadtest.bench.charts import Bar, Line, bars, lines, series_of
 from loadtest.bench.goals import Verdict
 from loadtest.bench.samples import P99_LIMIT_MS, Results, Row
 from loadtest.bench.servers import CONTESTANTS
-from loadtest.bench.tables import LEGEND, Table, capacity_lines, table
+from loadtest.bench.tables import LEGEND, Table, capacity_lines, table, warnings
 
 _SERIES: Final = series_of([contestant.name for contestant in CONTESTANTS])
 _STYLE: Final = """
@@ -34,7 +34,7 @@ def render(
         f"<style>{_STYLE}</style></head><body><h1>Tickcast beside its peers</h1>",
         _paragraph("; ".join(f"{name} {value}" for name, value in about.items())),
         _goals(verdicts),
-        *map(_paragraph, capacity_lines(results)),
+        *map(_paragraph, warnings(results) + capacity_lines(results)),
         _paragraph(LEGEND),
     ]
     for scenario in run:

@@ -10,6 +10,8 @@ DELIVERED_MIN: Final = 0.97
 """Of what was offered; the rest is on its way when a window ends."""
 BUSY: Final = 0.95
 """A core that is busier than this may itself be what limits a figure."""
+DISTURBED: Final = 0.1
+"""Of the server's core; when something else takes more, a figure says little about the server."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Sample:
         """
         ours = sum(cpu.total_s for name, cpu in self.usage.processes.items() if name != "server")
         return max(self.usage.cores_s[1], ours) / self.seconds
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else had so much of the server's core that the figures mean little."""
+        return self.others_share > DISTURBED
 
     @property
     def generator_limited(self) -> bool:

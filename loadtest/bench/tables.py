@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from loadtest.bench.samples import Results, Row, Sample
+from loadtest.bench.samples import BUSY, DISTURBED, Results, Row, Sample
 from loadtest.bench.servers import TICKCAST
 
 
@@ -26,7 +26,7 @@ _CONNECTING_HEAD: Final = (
 LEGEND: Final = (
     "CPU us: the server's CPU time per delivery (idle connections: per client). core 1: how busy the other core was, "
     "with anything (* = it may be what limited the figure), and the parts of receiver, publisher, Redis and, where it "
-    "is, Nginx. others: what took the server's core besides the server; much of it disturbs the figures. "
+    "is, Nginx. others: what took the server's core besides the server (! = so much that the figures mean little). "
     "rate x, CPU x, memory x: Tickcast's figure divided by this server's."
 )
 
@@ -76,6 +76,24 @@ def capacity_lines(results: Results) -> list[str]:
     return lines
 
 
+def warnings(results: Results) -> list[str]:
+    """What makes this run's figures doubtful; nothing on a quiet machine."""
+    samples = [row.sample for row in results.rows if row.sample]
+    disturbed = sum(sample.disturbed for sample in samples)
+    limited = sum(sample.generator_limited for sample in samples)
+    lines = []
+    if disturbed:
+        lines.append(
+            f"WARNING: during {disturbed} of {len(samples)} measurements something else took more than {DISTURBED:.0%} "
+            "of the server's core: repeat this run on a quiet machine"
+        )
+    if limited:
+        lines.append(
+            f"WARNING: during {limited} of {len(samples)} measurements the generator's core was busier than {BUSY:.0%}"
+        )
+    return lines
+
+
 def _first(pair: tuple[float, Row]) -> float:
     return pair[0]
 
@@ -107,7 +125,7 @@ def _sample_cells(row: Row, results: Results) -> tuple[str, ...]:
         f"{sample.rss_mb:.0f}",
         f"{sample.second_core_share:.0%}" + ("*" if sample.generator_limited else ""),
         "+".join(f"{sample.share(name):.0%}" for name in _AROUND if name in sample.usage.processes),
-        f"{sample.others_share:.0%}",
+        f"{sample.others_share:.0%}" + ("!" if sample.disturbed else ""),
         *_factors(ours, sample),
     )
 

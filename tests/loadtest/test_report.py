@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 from loadtest.bench import scenarios
@@ -11,7 +12,7 @@ from loadtest.bench.goals import MAIN_GOALS, judge
 from loadtest.bench.page import render
 from loadtest.bench.samples import Cpu, Results, Row, Usage
 from loadtest.bench.servers import NODE, TICKCAST
-from loadtest.bench.tables import as_text, capacity_lines, line_of, table
+from loadtest.bench.tables import as_text, capacity_lines, line_of, table, warnings
 from tests.loadtest.samples import A_SAMPLE, results
 
 ALL = scenarios.MAIN_SCENARIOS + scenarios.MORE_SCENARIOS
@@ -105,6 +106,18 @@ def test_a_figure_that_the_generator_may_have_limited_is_marked() -> None:
     usage = Usage(1.0, {"server": Cpu(0.5, 0.5), "receiver": Cpu(0.4, 0.57)}, (1.0, 0.5))
     busy = Row("s", NODE, "v", replace(A_SAMPLE, usage=usage))
     assert "97%*" in table([busy], Results([busy])).rows[0]
+
+
+def test_a_run_on_a_busy_machine_says_so() -> None:
+    usage = Usage(1.0, {"server": Cpu(0.3, 0.2)}, (0.9, 0.96))
+    row = Row("s", NODE, "v", replace(A_SAMPLE, usage=usage))
+    found = Results([row, Row("s", TICKCAST, "v", replace(A_SAMPLE, usage=Usage(1.0, usage.processes, (0.55, 0.5))))])
+    assert "40%!" in table([row], found).rows[0]
+    first, second = warnings(found)
+    assert first.startswith("WARNING: during 1 of 2 measurements something else")
+    assert second.startswith("WARNING: during 1 of 2 measurements the generator")
+    assert first in unescape(render(ALL, found, [], {}))
+    assert warnings(Results(found.rows[1:])) == []
 
 
 def test_what_the_generator_can_take_and_took_is_said() -> None:

@@ -12,14 +12,14 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test check format lock bench loadtest vendor clean servers node chromium
+.PHONY: help setup run cluster test check format lock bench soak loadtest vendor clean servers node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(DEV) $(NODE) servers chromium ## Install everything that the other commands need
+setup: $(DEV) $(NODE) servers chromium compiler ## Install everything that the other commands need
 
 run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or EXCHANGE=replay:FILE
 	@exec $(BIN)/python -m app run
@@ -27,7 +27,7 @@ run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or E
 cluster: $(DEV) servers ## Nginx on :8080, two replicas, ingestor, Redis, exchange; REPLICAS=4
 	@exec $(BIN)/python -m deploy.cluster
 
-test: $(DEV) $(NODE) servers chromium ## All tests
+test: $(DEV) $(NODE) servers chromium compiler ## All tests
 	$(BIN)/python -m pytest -q
 
 check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
@@ -50,8 +50,11 @@ lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 
-bench: $(DEV) $(NODE) servers ## Beside stock python-socketio and Socket.IO on Node, with a report; QUICK=1: the main part in 3 min
+bench: $(DEV) $(NODE) servers compiler ## Beside stock python-socketio and Socket.IO on Node, with a report; QUICK=1: the main part in 3 min
 	@$(BIN)/python -m loadtest.bench
+
+soak: $(DEV) $(NODE) servers compiler ## 10,000 idle and 5,000 active clients: memory must stay flat; MINUTES=5
+	@$(BIN)/python -m loadtest.bench.soak
 
 loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
 	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml
@@ -78,5 +81,5 @@ $(NODE): package-lock.json .npmrc | node
 	npm ci --no-progress --loglevel=error
 	@touch $@
 
-servers node chromium:
+servers node chromium compiler:
 	@deploy/system-packages.sh $@

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# system-packages.sh NAME...: make sure that these are on the machine: python, servers, node, chromium.
+# system-packages.sh NAME...: make sure that these are on the machine: python, servers, node, chromium, compiler.
 # Installs what is missing with apt-get when it may; otherwise it says the one command that does.
 set -euo pipefail
 PATH=$PATH:/usr/sbin
@@ -15,6 +15,7 @@ for name in "$@"; do
         servers) need redis-server redis-server; need nginx nginx ;;
         node) need node nodejs; need npm npm ;;
         chromium) need chromium chromium ;;
+        compiler) if ! command -v cc >/dev/null; then missing+=(gcc libc6-dev); fi ;;
         *) echo "system-packages.sh: there is no $name" >&2; exit 2 ;;
     esac
 done

@@ -6,8 +6,6 @@ could be measured, 130 after Ctrl-C.
 
 import os
 import platform
-import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -22,17 +20,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from binance.settings import SettingsError, load_settings
 from loadtest.bench import scenarios
-from loadtest.bench.capacity import FRAMES_PER_WRITE, compile_receiver, measure_capacity
+from loadtest.bench.capacity import FRAMES_PER_WRITE, measure_capacity
 from loadtest.bench.goals import MAIN_GOALS, MORE_GOALS, judge
+from loadtest.bench.ground import prepare_ground
 from loadtest.bench.page import render
 from loadtest.bench.processes import ROOT, BenchError
 from loadtest.bench.samples import Results
 from loadtest.bench.servers import CONTESTANTS, versions
-from loadtest.bench.stage import Ground
 from loadtest.bench.tables import LEGEND, as_text, capacity_lines, line_of, table, warnings
 
 REPORT: Final = ROOT / "loadtest" / "report.html"
-_CORES: Final = 2
 
 
 class BenchSettings(BaseSettings):
@@ -69,7 +66,7 @@ def run(*, quick: bool) -> bool:
 
     (ROOT / ".run").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / ".run") as directory:
-        ground = _ground(Path(directory))
+        ground = prepare_ground(Path(directory))
         say(f"server on core {ground.server_core}, everything else on core {ground.other_core}")
         for frames in FRAMES_PER_WRITE:
             results.capacity[f"{frames} a write"] = measure_capacity(ground, frames)
@@ -93,20 +90,6 @@ def _print(chosen: Sequence[scenarios.Scenario], results: Results) -> None:
     typer.echo(f"Report: {REPORT.relative_to(ROOT)}")
     for line in warnings(results):
         typer.echo(line)
-
-
-def _ground(directory: Path) -> Ground:
-    """Two cores, the compiled receiver in `directory`, and enough open files. Raises BenchError."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < _CORES:
-        raise BenchError("it takes two cores: one for the server, one for everything else")
-    for program in ("redis-server", "node", "taskset"):
-        if shutil.which(program) is None:
-            raise BenchError(f"{program} is not installed; make setup installs what is missing")
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.sched_setaffinity(0, {cores[1]})
-    return Ground(directory, cores[0], cores[1], compile_receiver(directory))
 
 
 def _about(seconds: float) -> dict[str, str]:

@@ -171,7 +171,8 @@ def _polling(ground: Ground, contestant: Contestant, _results: Results) -> Itera
 MAIN_SCENARIOS: Final = (
     Scenario(
         UNBATCHED,
-        "200 clients, each subscribed to 5 streams; updates come one by one, evenly spaced but for a small jitter.",
+        "200 clients, each subscribed to 5 streams; updates come one by one, evenly spaced but for a small jitter. "
+        "The goal is judged at 400/s: where Node is overloaded, it does not send one message a turn any more.",
         _unbatched,
     ),
     Scenario(

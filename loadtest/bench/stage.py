@@ -114,6 +114,11 @@ class Stage:
             receiver_share=used.processes[MEASURED].total_s / seconds,
         )
 
+    def memory_mb(self) -> float:
+        """The server's resident memory, in MB."""
+        memory: float = psutil.Process(self._children["server"].pid).memory_info().rss / 2**20
+        return memory
+
     def freeze_slow(self) -> None:
         """Stop the clients of SLOW where they are: connected, and reading nothing."""
         self._children[SLOW].signal(signal.SIGSTOP)
@@ -137,7 +142,7 @@ class Stage:
             lost_clients=seen["closed"],
             p50_ms=seen["p50_us"] / 1000,
             p99_ms=seen["p99_us"] / 1000,
-            rss_mb=psutil.Process(self._children["server"].pid).memory_info().rss / 2**20,
+            rss_mb=self.memory_mb(),
             usage=usage,
         )
 

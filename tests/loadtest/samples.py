@@ -35,7 +35,7 @@ def results() -> Results:
         cpu_s = 0.4 if server == TICKCAST else 0.8
         rows += [
             Row(scenarios.UNBATCHED, server, scenarios.SLOW_RATE, sample(cpu_s=cpu_s)),
-            Row(scenarios.UNBATCHED, server, scenarios.FAST_RATE, sample(cpu_s=cpu_s)),
+            Row(scenarios.UNBATCHED, server, scenarios.MEDIUM_RATE, sample(cpu_s=cpu_s)),
             Row(scenarios.STEPS, server, "5,000/s", sample(delivered=1_000_000 // factor)),
             Row(scenarios.SATURATION, server, "", sample(delivered=1_000_000 // factor)),
             Row(scenarios.SLOW_QUARTER, server, scenarios.ALL_READ, sample(p99_ms=10.0)),

@@ -14,7 +14,7 @@ Values
     `get` answers None for what it does not have, also while the server is away.
 
 Lost server
-    The connection is retried from 100 ms with jitter up to 3 s for ever; subscriptions and topics
+    The connection is retried from 100 ms with jitter up to 2.5 s for ever; subscriptions and topics
     are restored before `connected` turns true again. A server that keeps the connection and says
     nothing counts as lost within 5 s. Nothing raises because a server is away: `connected` and
     `last_received` say so.

@@ -11,7 +11,6 @@ class Code(StrEnum):
     INVALID_SYMBOL = "invalid_symbol"
     UNKNOWN_SYMBOL = "unknown_symbol"
     NOT_TRADING = "not_trading"
-    NOT_SUBSCRIBED = "not_subscribed"
     TOO_MANY_STREAMS = "too_many_streams"
     MESSAGE_TOO_LARGE = "message_too_large"
     UNKNOWN_EVENT = "unknown_event"

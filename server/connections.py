@@ -18,7 +18,6 @@ class CloseReason(Enum):
     """Why the server closes a connection: WebSocket close code and text (RFC 6455, 7.4)."""
 
     NORMAL = (1000, "")
-    SHUTTING_DOWN = (1000, "Server shutting down")
     SLOW_CONSUMER = (4008, "slow_consumer")
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from market.streams import StreamName
 from server.encodings import Encoding
@@ -13,11 +13,17 @@ from server.frames import Batch
 if TYPE_CHECKING:
     from server.groups import Group
 
+MAX_STREAMS: Final = 1024
+"""Streams one client may subscribe to, as on a connection to Binance."""
+
 
 class CloseReason(Enum):
     """Why the server closes a connection: WebSocket close code and text (RFC 6455, 7.4)."""
 
     NORMAL = (1000, "")
+    SHUTDOWN = (1000, "Server shutting down")
+    TOO_MANY_REQUESTS = (1008, "Too many requests")
+    SILENT = (4000, "ping_timeout")
     SLOW_CONSUMER = (4008, "slow_consumer")
 
     @property

@@ -29,8 +29,9 @@ class WebSocket(asyncio.Protocol):
     """One WebSocket on a transport that was taken over after the handshake.
 
     `on_message` gets every whole message (str or bytes), `on_lost` is called once when the
-    connection is over, `on_slow` when the client has lagged for too long. `deflate` says that
-    permessage-deflate was negotiated, without context takeover for what the client sends.
+    connection is over, `on_slow` when the client has lagged for too long, `on_pong` with the payload
+    of every pong. `deflate` says that permessage-deflate was negotiated, without context takeover for
+    what the client sends.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class WebSocket(asyncio.Protocol):
         "_max_bytes",
         "_on_lost",
         "_on_message",
+        "_on_pong",
         "_over",
         "_parser",
         "_transport",
@@ -53,10 +55,12 @@ class WebSocket(asyncio.Protocol):
         on_message: Callable[[str | bytes], None],
         on_lost: Callable[[], None],
         on_slow: Callable[[], None],
+        on_pong: Callable[[bytes], None] | None = None,
         max_bytes: int,
         deflate: bool,
     ) -> None:
         self._transport = transport
+        self._on_pong = on_pong
         self._on_message = on_message
         self._on_lost: Callable[[], None] | None = on_lost
         self._max_bytes = max_bytes
@@ -76,6 +80,9 @@ class WebSocket(asyncio.Protocol):
         if not self._closing:
             for reply in parser.replies:
                 self.outbox.write(reply)
+        if self._on_pong is not None:
+            for payload in parser.take_pongs():
+                self._on_pong(payload)
         for message in messages:
             self._on_message(message)
         if parser.is_over:
@@ -104,6 +111,10 @@ class WebSocket(asyncio.Protocol):
         """Take from the client again."""
         if not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Ask for a pong with this payload of at most 125 bytes (RFC 6455, 5.5.2)."""
+        self.outbox.write(WireFrame(Opcode.PING, payload).serialize(mask=False))
 
     def close(self, reason: CloseReason = CloseReason.NORMAL) -> None:
         """Send a close frame after all that was sent; the connection ends with the client's answer, or soon."""
@@ -134,7 +145,7 @@ class WebSocket(asyncio.Protocol):
 class _Incoming:
     """Parses a client's frames; idle again when neither a frame nor a message is unfinished."""
 
-    __slots__ = ("_boundary", "_fragments", "_is_text", "_parser", "is_over", "replies")
+    __slots__ = ("_boundary", "_fragments", "_is_text", "_parser", "_pongs", "is_over", "replies")
 
     def __init__(self, max_bytes: int, *, deflate: bool) -> None:
         self._parser = Parser(Side.SERVER, state=State.OPEN, max_size=max_bytes)
@@ -143,6 +154,7 @@ class _Incoming:
         self._boundary = _Boundary()
         self._fragments: list[bytes] = []
         self._is_text = True
+        self._pongs: list[bytes] = []
         self.replies: list[bytes] = []
         """Pongs and close frames to send."""
         self.is_over = False
@@ -161,10 +173,17 @@ class _Incoming:
         for event in self._parser.events_received():
             if isinstance(event, WireFrame) and event.opcode in _DATA:
                 self._take(event, messages)
+            elif isinstance(event, WireFrame) and event.opcode is Opcode.PONG:
+                self._pongs.append(bytes(event.data))
         sent = self._parser.data_to_send()
         self.is_over = self.is_over or b"" in sent  # the sans-I/O core asks for the end of the stream
         self.replies = [part for part in sent if part]
         return messages
+
+    def take_pongs(self) -> list[bytes]:
+        """The payloads of the pongs that came since the last time."""
+        pongs, self._pongs = self._pongs, []
+        return pongs
 
     def _take(self, frame: WireFrame, messages: list[str | bytes]) -> None:
         if frame.opcode is not Opcode.CONT:

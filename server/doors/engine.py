@@ -1,8 +1,8 @@
-"""Everything that touches the insides of python-socketio, python-engineio and aiohttp, in one file.
+"""Everything that touches the insides of python-socketio and python-engineio, in one file.
 
 What is different from the stock servers, and why:
 
-- aiohttp routes a WebSocket's request; then its transport is taken over (`_take_over`) and driven by
+- aiohttp routes a WebSocket's request; then its transport is taken over (server/handshake.py) and driven by
   callbacks (server/websocket.py). No task, queue, reader or compressor lives per connection.
 - A packet for a WebSocket client is written to its outbox at once, so acknowledgements and shared
   market-data frames keep one order. Only a long-polling session has a queue, and it is bounded.
@@ -20,8 +20,6 @@ tests/server/test_engine.py fails loudly when a release changes what this relies
 """
 
 import asyncio
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -34,9 +32,6 @@ import socketio
 import socketio.exceptions
 import structlog
 from aiohttp import web
-from websockets.exceptions import InvalidHandshake
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from websockets.headers import parse_extension
 
 from market.errors import Code
 from server.delivery import Delivery
@@ -44,17 +39,11 @@ from server.doors import msgpack
 from server.doors.heartbeat import Heartbeat
 from server.doors.session import EngineSocket
 from server.frames import Batch
-from server.websocket import WebSocket
 
-_WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 # What is kept of a request for as long as its client is connected.
 _KEPT_ENVIRON: Final = ("QUERY_STRING", "REMOTE_ADDR", "HTTP_AUTHORIZATION", "HTTP_ORIGIN", "HTTP_X_REAL_IP")
 
 log = structlog.get_logger(__name__)
-
-
-OpenWebSocket = Callable[..., WebSocket]
-"""Makes the WebSocket on a transport; takes the transport and `deflate=`."""
 
 
 class ClientEvent(NamedTuple):
@@ -112,11 +101,6 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self._background.add(task)
         task.add_done_callback(self._done)
 
-    @staticmethod
-    def take_over(request: web.Request, open_on: OpenWebSocket) -> web.StreamResponse:
-        """Shake hands and hand the request's connection to a WebSocket of ours."""
-        return _take_over(request, open_on)
-
     def forget(self, session: EngineSocket) -> None:
         """Let go of a session that is over."""
         self.heartbeat.remove(session)
@@ -158,44 +142,6 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return response
         session.connected = True
         return self._ok(await session.poll(), jsonp_index=jsonp_index)
-
-
-class _Taken(web.Response):
-    """What a handler answers whose transport was taken over: aiohttp has nothing left to send."""
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Send nothing."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send nothing."""
-
-
-def _take_over(request: web.Request, open_on: OpenWebSocket) -> web.StreamResponse:
-    """Answer the handshake (RFC 6455, 4.2), and hand the connection to `open_on`'s WebSocket."""
-    key = request.headers.get("Sec-WebSocket-Key", "")
-    transport, handler = request.transport, request.protocol
-    if request.headers.get("Sec-WebSocket-Version") != "13" or not _is_key(key):
-        return web.Response(status=426, headers={"Sec-WebSocket-Version": "13"}, text="Not a WebSocket handshake")
-    if transport is None:  # gone already
-        return _Taken()
-    accept = base64.b64encode(hashlib.sha1(key.encode() + _WEBSOCKET_GUID).digest()).decode()  # noqa: S324 # RFC 6455
-    extension = _agree_on_deflate(request.headers.getall("Sec-WebSocket-Extensions", []))
-    answer = (
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept}\r\n"
-        + (f"Sec-WebSocket-Extensions: {extension}\r\n" if extension else "")
-        + "\r\n"
-    )
-    tail, handler._message_tail = handler._message_tail, b""  # noqa: SLF001 # what came right behind the request
-    transport.write(answer.encode())
-    ws = open_on(transport, deflate=bool(extension))
-    transport.set_protocol(ws)
-    handler.transport = None  # or losing the connection, as aiohttp must believe it did, would close it
-    handler.connection_lost(None)
-    transport.resume_reading()  # aiohttp pauses it when much came behind the request
-    if tail:
-        asyncio.get_running_loop().call_soon(ws.data_received, bytes(tail))
-    return _Taken()
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships no types
@@ -320,28 +266,3 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def _send_error(self, eio_sid: str, code: Code, message: str) -> None:
         body = {"code": code.value, "message": message}
         await self._send_packet(eio_sid, self.packet_class(socketio.packet.EVENT, data=["error", body]))
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16  # noqa: PLR2004 # RFC 6455, 4.1
-    except ValueError:
-        return False
-
-
-def _agree_on_deflate(headers: list[str]) -> str:
-    """The permessage-deflate extension that both sides can do, as a header's value; empty for none (RFC 7692, 7.1).
-
-    The client must not use context takeover: then each of its messages can be read on its own. What
-    we send refers to nothing before it, so that any context will do there.
-    """
-    factory = ServerPerMessageDeflateFactory(client_no_context_takeover=True)
-    try:
-        offers = [offer for header in headers for offer in parse_extension(header)]
-        for name, parameters in offers:
-            if name == factory.name:
-                agreed, _ = factory.process_request_params(parameters, [])
-                return "; ".join([name, *(key if value is None else f"{key}={value}" for key, value in agreed)])
-    except InvalidHandshake as error:  # a client that offers nonsense gets no compression
-        log.debug("websocket extension not understood", error=str(error))
-    return ""

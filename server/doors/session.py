@@ -19,6 +19,7 @@ from server.connections import CloseReason
 from server.delivery import HIGH_WATER_BYTES
 from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
+from server.handshake import take_over
 from server.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ class EngineSocket:
                 self._move_over()
             return ws
 
-        return self.server.take_over(request, open_on)
+        return take_over(request, open_on)
 
     def _move_over(self) -> None:
         """From now on everything goes to the WebSocket, first what waited for the next poll."""

@@ -15,7 +15,7 @@ from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import StreamName
 from server.catalogs import Catalogs
-from server.connections import Connection
+from server.connections import MAX_STREAMS, Connection
 from server.delivery import Delivery
 from server.doors.engine import ClientEvent, Reply, SocketServer
 from server.doors.rooms import open_manager
@@ -31,8 +31,6 @@ PING_INTERVAL_S: Final = 25.0
 PING_TIMEOUT_S: Final = 60.0
 MAX_MESSAGE_BYTES: Final = 1_000_000
 """Document 003's maxHttpBufferSize."""
-MAX_STREAMS: Final = 1024
-"""Streams one client may subscribe to, as on a connection to Binance."""
 _ANSWERS: Final[dict[object, tuple[str, str]]] = {
     "subscribe": ("subscribed", "Subscribed to"),
     "unsubscribe": ("unsubscribed", "Unsubscribed from"),

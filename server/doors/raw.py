@@ -1,0 +1,52 @@
+"""What the doors on plain WebSockets share: a client as the hub sees it, and its heartbeat."""
+
+from market.streams import StreamName
+from server.connections import CloseReason, Connection
+from server.doors.heartbeat import Heartbeat
+from server.encodings import Encoding
+from server.frames import Batch, text_frame
+from server.websocket import WebSocket
+
+
+class RawConnection(Connection):
+    """One client on a plain WebSocket, whose messages are text frames.
+
+    Set `ws` once the transport is taken over. A door hands its pongs to `pong`.
+    """
+
+    __slots__ = ("_heartbeat", "slot", "ws")
+
+    ws: WebSocket
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        super().__init__()
+        self.slot = -1
+        self._heartbeat = heartbeat
+
+    def send(self, batch: Batch) -> None:
+        """Send frames of one group."""
+        self.ws.outbox.send(batch)
+
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:
+        """Owe the client nothing more of a stream."""
+        self.ws.outbox.forget(stream, encoding)
+
+    def reply(self, text: bytes) -> None:
+        """Send one text of this client's own, in order with everything else."""
+        self.ws.outbox.write(text_frame(text))
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life."""
+        self.ws.ping()
+
+    def pong(self, _payload: bytes) -> None:
+        """The client has given one."""
+        self._heartbeat.answered(self)
+
+    def timed_out(self) -> None:
+        """The client did not answer a ping in time."""
+        self.ws.let_go(CloseReason.SILENT)
+
+    def let_go(self) -> None:
+        """Close a client that does not read what it asked for."""
+        self.ws.let_go(CloseReason.SLOW_CONSUMER)

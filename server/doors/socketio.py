@@ -206,7 +206,7 @@ class SocketIODoor:
             channel = self._hub.join(connection, item.stream, encoding, pace)
             since = request.since.get(item.stream)
             missed = None if since is None else channel.since(since)
-            snapshot = channel.last if request.snapshot and missed is None and item.stream.is_state else None
+            snapshot = channel.snapshot if request.snapshot and missed is None else None
             subscribed.append(_subscription(item, channel.last, snapshot))
             if since is not None:
                 subscribed[-1]["recovered"] = missed is not None

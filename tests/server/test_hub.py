@@ -12,12 +12,13 @@ from bus.base import Bus
 from market.announcements import DEMAND_TOPIC, Demand
 from market.messages import Message
 from market.streams import StreamName
+from server.channels import Channel
 from server.connections import Connection
 from server.delivery import Delivery
 from server.encodings import Encoding
 from server.frames import Batch, Frame, text_frame
 from server.groups import Pace
-from server.hub import Channel, Hub
+from server.hub import Hub
 from tests.server.conftest import until
 
 TRADES = StreamName.parse("btcusdt@trade")

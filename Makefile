@@ -6,6 +6,7 @@ BIN := .venv/bin
 PACKAGES := market binance bus ingestor server exchange deploy clients loadtest tests
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
+CLIENTS := .venv-clients/stamp
 NODE := node_modules/.stamp
 STEP := @deploy/step.sh
 LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 \
@@ -19,7 +20,7 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(DEV) $(NODE) servers chromium compiler ## Install everything that the other commands need
+setup: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## Install everything that the other commands need
 
 run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or EXCHANGE=replay:FILE
 	@exec $(BIN)/python -m app run
@@ -27,7 +28,7 @@ run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or E
 cluster: $(DEV) servers ## Nginx on :8080, two replicas, ingestor, Redis, exchange; REPLICAS=4
 	@exec $(BIN)/python -m deploy.cluster
 
-test: $(DEV) $(NODE) servers chromium compiler ## All tests
+test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
 	$(BIN)/python -m pytest -q
 
 check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
@@ -49,6 +50,7 @@ format: $(DEV) ## Format the source and mend what can be mended automatically
 lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.txt
 
 bench: $(DEV) $(NODE) servers compiler ## Beside stock python-socketio and Socket.IO on Node, with a report; QUICK=1: the main part in 3 min
 	@$(BIN)/python -m loadtest.bench
@@ -63,7 +65,7 @@ vendor: $(RUN) $(NODE) ## Copy the page's libraries from node_modules into clien
 	$(BIN)/python deploy/vendor.py
 
 clean: ## Remove what these commands made
-	rm -rf .run .venv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .run .venv .venv-clients node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(PACKAGES) -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -75,6 +77,12 @@ $(RUN): requirements.txt | .venv/bin/python
 
 $(DEV): requirements-dev.txt $(RUN)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Binance's client libraries apart from ours: they pin what we use too, and one is called `binance` as a package of ours.
+$(CLIENTS): tests/clients/requirements.txt | .venv/bin/python
+	$(BIN)/python -m venv --clear .venv-clients
+	.venv-clients/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(NODE): package-lock.json .npmrc | node

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 import stamina.instrumentation
 import structlog
@@ -22,6 +24,9 @@ from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
 from server.replica import Replica
 from server.settings import ReplicaSettings
+
+GC_THRESHOLD: Final = 10_000
+"""Container objects that may be made, net of those let go, before the youngest are looked through."""
 
 Part = AbstractAsyncContextManager[None]
 
@@ -123,8 +128,20 @@ async def _until_signalled(part: Part) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, stop.set)
     async with part:
+        _spare_the_collector()
         await stop.wait()
         log.info("stopping")
+
+
+def _spare_the_collector() -> None:
+    """Leave what lives as long as the process out of every collection, and collect the young less often.
+
+    Each request of aiohttp's leaves a cycle or two: with Python's threshold of 700, up to half of a
+    long poll's CPU time went into looking through 100,000 objects of imported modules.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
 
 
 def _configure_logging() -> None:

@@ -26,6 +26,7 @@ _INT64: Final = range(-(2**63), 2**63)
 _UNSIGNED: Final = range(2**64)
 # "Alphanumeric, at most 36": the length of a UUID, whose hyphens are therefore allowed.
 _TEXT_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,36}\Z")
+_LISTEN_KEY: Final = re.compile(r"[0-9A-Za-z]{1,128}\Z")
 _STREAM: Final = re.compile(r"(?:![A-Za-z]\w*(?:@[\w+:]+)*|[^\W_][\w.-]*(?:@[\w+:]+)+)\Z")
 
 
@@ -88,8 +89,10 @@ class Outcome(msgspec.Struct, frozen=True):
     """What one text frame led to: the frame to answer with, and the streams that came and went."""
 
     reply: bytes
+    request_id: RequestId = None
     subscribed: tuple[str, ...] = ()
     unsubscribed: tuple[str, ...] = ()
+    is_refused: bool = False
 
 
 def is_well_formed(name: str) -> bool:
@@ -100,8 +103,9 @@ def is_well_formed(name: str) -> bool:
 def parse_request(market: Market, text: str) -> ControlRequest:
     """The request in a client's text frame. Raises ControlError with Binance's code and wording.
 
-    `id` is an int64, a string of at most 36 characters or null on spot, an unsigned integer on
-    futures; it must be there on both.
+    `id` is an int64, a string of at most 36 characters or null on spot; on futures an unsigned
+    integer or such a string, which the documentation does not mention and Binance's own client for
+    futures (binance-sdk-derivatives-trading-usds-futures 18.0.1) sends. It must be there on both.
     """
     body = _decode(text)
     if not isinstance(body, dict) or "method" not in body:
@@ -169,8 +173,16 @@ class ControlSession:
         """The subscribed names, oldest first."""
         return tuple(self._streams)
 
+    def open(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Subscribe what the parts of the URL name; returns the new streams. Raises ControlError.
+
+        A part of letters and digits alone is a listen key, whose streams are not public: accepted
+        and silent. ccxt puts the number of its connection there.
+        """
+        return self.subscribe(name for name in names if not _LISTEN_KEY.match(name))
+
     def subscribe(self, names: Iterable[str], request_id: RequestId = None) -> tuple[str, ...]:
-        """Add `names` (also those of the URL); returns the new ones. Raises ControlError, changing nothing."""
+        """Add `names`; returns the new ones. Raises ControlError, changing nothing."""
         added = tuple(name for name in dict.fromkeys(names) if name not in self._streams)
         if not all(self._is_stream(name) for name in added):
             raise ControlError(ErrorCode.INVALID_REQUEST, "Invalid request: invalid stream", request_id)
@@ -180,28 +192,35 @@ class ControlSession:
         self._streams.update(dict.fromkeys(added))
         return added
 
+    def withdraw(self, outcome: Outcome, reason: str) -> bytes:
+        """Forget the streams that came with `outcome`, whose server cannot carry them; returns the refusal instead."""
+        for name in outcome.subscribed:
+            self._streams.pop(name, None)
+        error = ControlError(ErrorCode.INVALID_REQUEST, f"Invalid request: {reason}", outcome.request_id)
+        return encode_error(error)
+
     def handle(self, text: str) -> Outcome:
         """Answer one text frame of the client's."""
         try:
             return self._carry_out(parse_request(self.market, text))
         except ControlError as error:
-            return Outcome(encode_error(error))
+            return Outcome(encode_error(error), error.request_id, is_refused=True)
 
     def _carry_out(self, request: ControlRequest) -> Outcome:
         done = encode_result(None, request.id)
         if isinstance(request, Subscribe):
-            return Outcome(done, subscribed=self.subscribe(request.streams, request.id))
+            return Outcome(done, request.id, subscribed=self.subscribe(request.streams, request.id))
         if isinstance(request, Unsubscribe):
             removed = tuple(name for name in dict.fromkeys(request.streams) if name in self._streams)
             for name in removed:
                 del self._streams[name]
-            return Outcome(done, unsubscribed=removed)
+            return Outcome(done, request.id, unsubscribed=removed)
         if isinstance(request, SetCombined):
             self.combined = request.value
-            return Outcome(done)
+            return Outcome(done, request.id)
         if isinstance(request, GetCombined):
-            return Outcome(encode_result(self.combined, request.id))
-        return Outcome(encode_result(list(self._streams), request.id))
+            return Outcome(encode_result(self.combined, request.id), request.id)
+        return Outcome(encode_result(list(self._streams), request.id), request.id)
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -235,9 +254,9 @@ def _is_id(market: Market, value: object) -> bool:
         return False
     if isinstance(value, int):
         return value in (_INT64 if market is Market.SPOT else _UNSIGNED)
-    if market is Market.SPOT:
-        return value is None or (isinstance(value, str) and _TEXT_ID.match(value) is not None)
-    return False
+    if value is None:
+        return market is Market.SPOT
+    return isinstance(value, str) and _TEXT_ID.match(value) is not None
 
 
 def _readable_id(market: Market, body: object) -> RequestId:

@@ -1,4 +1,4 @@
-"""What arrives on a combined connection, told apart without decoding the payloads.
+"""What a combined connection carries: told apart without decoding the payloads, and built around them.
 
 Sources: Binance "WebSocket Streams": combined events, "Live Subscribing/Unsubscribing to
 streams", "serverShutdown".
@@ -76,6 +76,17 @@ def slice_frame(frame: bytes) -> tuple[bytes, bytes] | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return combined.stream.encode(), bytes(combined.data)
+
+
+def wrap_payload(name: str, payload: bytes) -> bytes:
+    """The text of a combined connection's frame; `slice_frame` undoes it."""
+    return b'{"stream":"%b","data":%b}' % (name.encode(), payload)
+
+
+def server_shutdown(now_ms: int, *, combined: bool) -> bytes:
+    """The text that announces that the server is about to close, in ms since the epoch."""
+    payload = b'{"e":"serverShutdown","E":%d}' % now_ms
+    return wrap_payload(SERVER_SHUTDOWN.decode(), payload) if combined else payload
 
 
 def parse_control(frame: bytes) -> Control | None:

@@ -7,6 +7,7 @@ Bodies are handed over as they came: nobody decodes what it does not need. Sourc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -14,6 +15,7 @@ import stamina
 
 from binance import weights
 from binance.errors import BinanceError, RateLimited, Unreachable
+from binance.ledger import Ledger, SharedBudget
 from binance.settings import Endpoints
 from binance.weights import WEIGHT_PER_MINUTE, WeightBudget
 from market.streams import Market
@@ -48,12 +50,19 @@ class RestClient:
     Every method returns the response body as received and raises BinanceError (refused),
     RateLimited (no request may be sent now; nothing was sent unless Binance said so) or
     Unreachable. A connection that breaks is tried once more, a timeout is not. Proxy variables
-    of the environment are not read. `clock` reads s since the epoch.
+    of the environment are not read. `clock` reads s since the epoch. Processes that are handed the
+    same `ledger` (a bus) spend one budget and keep one another's pauses.
     """
 
-    def __init__(self, endpoints: Endpoints, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, endpoints: Endpoints, clock: Callable[[], float] = time.time, ledger: Ledger | None = None
+    ) -> None:
         self.budgets = {market: WeightBudget(WEIGHT_PER_MINUTE[market], clock) for market in Market}
-        self._bases = {Market.SPOT: endpoints.spot_rest, Market.FUTURES: endpoints.futures_rest}
+        self.bases: Final = {Market.SPOT: endpoints.spot_rest, Market.FUTURES: endpoints.futures_rest}
+        self._shared = {
+            market: SharedBudget(self.budgets[market], ledger, f"{market}:{urlsplit(self.bases[market]).netloc}")
+            for market in Market
+        }
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=_CONNECTIONS),
@@ -72,7 +81,7 @@ class RestClient:
 
     async def exchange_info(self, market: Market) -> bytes:
         """Rules and symbols of `market` (market/symbols.py: Catalog.from_exchange_info)."""
-        return await self._get(market, "exchangeInfo", weights.exchange_info(market))
+        return await self.get(market, "exchangeInfo", weights.exchange_info(market))
 
     async def klines(
         self,
@@ -94,12 +103,12 @@ class RestClient:
             params["startTime"] = str(start_ms)
         if end_ms is not None:
             params["endTime"] = str(end_ms)
-        return await self._get(market, "klines", weights.klines(market, limit), params)
+        return await self.get(market, "klines", weights.klines(market, limit), params)
 
     async def depth(self, market: Market, symbol: str, limit: int = 100) -> bytes:
         """The book's best `limit` levels: at most 5000 on spot; 5, 10, 20, 50, 100, 500 or 1000 on futures."""
         params = {"symbol": symbol.upper(), "limit": str(limit)}
-        return await self._get(market, "depth", weights.depth(market, limit), params)
+        return await self.get(market, "depth", weights.depth(market, limit), params)
 
     async def ticker_24h(self, market: Market, symbols: Sequence[str] = ()) -> bytes:
         """Rolling 24 h statistics: one object for one symbol, else an array; no symbols = all.
@@ -107,44 +116,48 @@ class RestClient:
         Several symbols at once exist only on spot: ValueError on futures.
         """
         weight = weights.ticker_24h(market, len(symbols))
-        return await self._get(market, "ticker/24hr", weight, _symbols(market, symbols))
+        return await self.get(market, "ticker/24hr", weight, _symbols(market, symbols))
 
     async def ticker_price(self, market: Market, symbols: Sequence[str] = ()) -> bytes:
         """Latest prices; shapes and ValueError as in `ticker_24h`."""
         weight = weights.ticker_price(market, len(symbols))
-        return await self._get(market, "ticker/price", weight, _symbols(market, symbols))
+        return await self.get(market, "ticker/price", weight, _symbols(market, symbols))
 
     async def book_ticker(self, market: Market, symbols: Sequence[str] = ()) -> bytes:
         """Best bids and asks; shapes and ValueError as in `ticker_24h`."""
         weight = weights.book_ticker(market, len(symbols))
-        return await self._get(market, _BOOK_TICKER, weight, _symbols(market, symbols))
+        return await self.get(market, _BOOK_TICKER, weight, _symbols(market, symbols))
 
     async def premium_index(self, symbol: str | None = None) -> bytes:
         """Mark price and funding on futures: one object, or an array of all without `symbol`."""
         symbols = [symbol] if symbol else []
         weight = weights.premium_index(len(symbols))
-        return await self._get(Market.FUTURES, "premiumIndex", weight, _symbols(Market.FUTURES, symbols))
+        return await self.get(Market.FUTURES, "premiumIndex", weight, _symbols(Market.FUTURES, symbols))
 
-    async def _get(self, market: Market, path: str, weight: int, params: Mapping[str, str] | None = None) -> bytes:
-        url = f"{self._bases[market]}{_PREFIX[market]}{path}"
-        budget = self.budgets[market]
+    async def get(self, market: Market, path: str, weight: int, params: Mapping[str, str] | None = None) -> bytes:
+        """The answer of any public endpoint; `path` is what follows `/api/v3/` or `/fapi/v1/`."""
+        url = f"{self.bases[market]}{_PREFIX[market]}{path}"
+        budget = self._shared[market]
         try:
             async for attempt in stamina.retry_context(
                 on=_is_worth_another_try, attempts=_ATTEMPTS, wait_initial=0.1, wait_jitter=0.1
             ):
                 with attempt:
-                    budget.spend(weight)
-                    minute = budget.minute
+                    spent = await budget.spend(weight)
                     response, body = await self._fetch(url, params or {})
         except httpx.RequestError as error:
             raise Unreachable(f"{url}: {type(error).__name__} {error}") from error
         used = response.headers.get(_USED_WEIGHT, "")
         # Binance's connectors note that the count of this one futures endpoint is wrong.
-        if used.isdecimal() and (market, path) != (Market.FUTURES, _BOOK_TICKER):
-            budget.observe(int(used), minute)
+        is_trusted = (market, path) != (Market.FUTURES, _BOOK_TICKER)
+        if used.isdecimal() and is_trusted:
+            await budget.observe(int(used), spent)
         if response.is_success:
             return body
-        raise _refusal(response, body, budget)
+        refusal = _refusal(response, body)
+        if isinstance(refusal, RateLimited):
+            await budget.pause(refusal.retry_after_s, refusal)
+        raise refusal
 
     async def _fetch(self, url: str, params: Mapping[str, str]) -> tuple[httpx.Response, bytes]:
         async with self._http.stream("GET", url, params=dict(params)) as response:
@@ -170,7 +183,7 @@ def _is_worth_another_try(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException)
 
 
-def _refusal(response: httpx.Response, body: bytes, budget: WeightBudget) -> BinanceError | RateLimited:
+def _refusal(response: httpx.Response, body: bytes) -> BinanceError | RateLimited:
     status = response.status_code
     try:
         error = _decode_error(body)
@@ -181,5 +194,4 @@ def _refusal(response: httpx.Response, body: bytes, budget: WeightBudget) -> Bin
         return BinanceError(error.code, error.msg, status)
     asked = response.headers.get("Retry-After", "")
     retry_after_s = min(float(asked), _LONGEST_PAUSE_S) if asked.isdecimal() else _PAUSE_S[status]
-    budget.pause(retry_after_s, status, error.msg)
     return RateLimited(retry_after_s, error.msg, status)

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from binance.settings import Endpoints
-from market.streams import ALL, PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
 
 MAX_STREAMS: Final = 1_024
 """Streams that one connection may carry, on either market."""
@@ -28,6 +28,8 @@ class Route(StrEnum):
     SPOT = ""
     FUTURES_PUBLIC = "/public"
     FUTURES_MARKET = "/market"
+    FUTURES_PRIVATE = "/private"
+    """User data, none of which is public: clients that open all three routes at once find it silent."""
 
     @property
     def market(self) -> Market:
@@ -38,11 +40,9 @@ class Route(StrEnum):
 # trade is undocumented on futures; it was seen on this route only.
 _PUBLIC_KINDS: Final = PARTIAL_DEPTHS | {Kind.DEPTH, Kind.BOOK_TICKER, Kind.TRADE}
 
-_ALL_MARKET_KINDS: Final = {
+_ARRAY_KINDS: Final = {
     Market.SPOT: frozenset({Kind.MINI_TICKER}),
-    Market.FUTURES: frozenset(
-        {Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE, Kind.FORCE_ORDER},
-    ),
+    Market.FUTURES: frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE}),
 }
 
 
@@ -54,8 +54,10 @@ def route_of(stream: StreamName) -> Route:
 
 
 def is_served(stream: StreamName) -> bool:
-    """Whether Binance has such a stream: of all-market streams there are only a few."""
-    return stream.symbol != ALL or stream.kind in _ALL_MARKET_KINDS[stream.market]
+    """Whether Binance has such a stream: there are only a few for all symbols, and books are ours."""
+    if stream.symbol == ARRAY:
+        return stream.kind in _ARRAY_KINDS[stream.market]
+    return stream.kind is Kind.FORCE_ORDER if stream.symbol == ALL else stream.kind is not Kind.BOOK
 
 
 def combined_url(endpoints: Endpoints, route: Route, names: Iterable[str] = ()) -> str:

@@ -15,9 +15,10 @@ WEIGHT_PER_MINUTE: Final = {Market.SPOT: 6_000, Market.FUTURES: 2_400}
 """REQUEST_WEIGHT of exchangeInfo.rateLimits, per IP."""
 
 SHARE: Final = 0.5
-"""The part of the limit that one process lets itself use: others share the address, and clocks differ."""
+"""The part of the limit that we use, all processes with one ledger together: others share the address."""
 
-_MINUTE_S: Final = 60.0
+MINUTE_S: Final = 60.0
+"""The span over which Binance counts weight, in s."""
 
 _SPOT_DEPTH: Final = ((100, 500, 1_000, 5_000), (5, 25, 50, 250))
 _FUTURES_DEPTH: Final = ((50, 100, 500, 1_000), (2, 5, 10, 20))
@@ -28,6 +29,8 @@ _FUTURES_24H: Final = (1, 40)
 _PRICE: Final = {Market.SPOT: (2, 4), Market.FUTURES: (1, 2)}
 _BOOK_TICKER: Final = {Market.SPOT: (2, 4), Market.FUTURES: (2, 5)}
 _PREMIUM_INDEX: Final = (1, 10)
+_TRADES: Final = {Market.SPOT: 25, Market.FUTURES: 5}
+_AGG_TRADES: Final = {Market.SPOT: 4, Market.FUTURES: 20}
 
 
 def exchange_info(market: Market) -> int:
@@ -43,6 +46,16 @@ def klines(market: Market, limit: int) -> int:
 def depth(market: Market, limit: int) -> int:
     """Weight of depth with this `limit`."""
     return _tier(_SPOT_DEPTH if market is Market.SPOT else _FUTURES_DEPTH, limit)
+
+
+def trades(market: Market) -> int:
+    """Weight of trades."""
+    return _TRADES[market]
+
+
+def agg_trades(market: Market) -> int:
+    """Weight of aggTrades."""
+    return _AGG_TRADES[market]
 
 
 def ticker_24h(market: Market, symbols: int) -> int:
@@ -87,26 +100,38 @@ class WeightBudget:
     @property
     def minute(self) -> int:
         """Number of the current minute; hand it to `observe` with the answer's count."""
-        return int(self._clock() // _MINUTE_S)
+        return int(self._clock() // MINUTE_S)
 
     @property
     def used(self) -> int:
         """Weight used in the current minute, as far as known."""
         return self._used if self._minute == self.minute else 0
 
+    @property
+    def now(self) -> float:
+        """What the clock reads, in s since the epoch."""
+        return self._clock()
+
     def spend(self, weight: int) -> None:
         """Take `weight` from this minute's allowance; raises RateLimited while that is not possible."""
+        self.check_pause()
+        used = self.used
+        if used + weight > self.allowance:
+            raise self.exhausted(f"{used} of {self.allowance} request weight used this minute.")
+        self._minute, self._used = self.minute, used + weight
+
+    def check_pause(self) -> None:
+        """Raise RateLimited while Binance's pause lasts."""
         now = self._clock()
         if now < self._paused_until:
             self.refused_total += 1
             status, message = self._pause
             raise RateLimited(self._paused_until - now, message, status)
-        used = self.used
-        if used + weight > self.allowance:
-            self.refused_total += 1
-            left = _MINUTE_S - now % _MINUTE_S
-            raise RateLimited(left, f"{used} of {self.allowance} request weight used this minute.")
-        self._minute, self._used = self.minute, used + weight
+
+    def exhausted(self, message: str) -> RateLimited:
+        """The refusal, counted, of a request that this minute has no weight left for."""
+        self.refused_total += 1
+        return RateLimited(MINUTE_S - self._clock() % MINUTE_S, message)
 
     def observe(self, used: int, minute: int) -> None:
         """Take over Binance's count of the `minute` in which the request was sent, where it is higher."""
@@ -115,8 +140,9 @@ class WeightBudget:
 
     def pause(self, retry_after_s: float, status: int, message: str) -> None:
         """Refuse everything for `retry_after_s`: Binance answered `status` 429 or 418."""
-        self._paused_until = max(self._paused_until, self._clock() + retry_after_s)
-        self._pause = (status, message)
+        until = self._clock() + retry_after_s
+        if until > self._paused_until:
+            self._paused_until, self._pause = until, (status, message)
 
 
 def _tier(tiers: tuple[tuple[int, ...], tuple[int, ...]], limit: int) -> int:

@@ -10,8 +10,17 @@ Announcements
     `announce` sends a small body to everybody who listens on a topic, with the same guarantees.
 
 Values
-    `put` and `get` keep the latest bytes under a key for `VALUE_TTL_S` seconds. They are a cache:
-    `get` answers None for what it does not have, also while the server is away.
+    `put` and `get` keep the latest bytes under a key for as many seconds as `put` says. They are a
+    cache: `get` answers None for what it does not have, also while the server is away, and what is
+    kept may go before its time. A value is at most VALUE_MAX_BYTES long, so that every server takes it.
+
+Budgets
+    `spend` takes an amount from a budget that all ends share: the total under a key grows, in one
+    step whoever else spends, unless it would exceed the limit. A total ends `ttl_s` after the first
+    amount. While the server is away, or refuses, each end counts by itself and lets itself have
+    1 / ALONE_PART of the limit (`spent_alone_total` counts how often): the data must not stop with the
+    bus, and ALONE_PART ends together stay within the limit. An amount under way when the server goes
+    may be counted there as well; none is counted too little.
 
 Lost server
     The connection is retried from 100 ms with jitter up to 2.5 s for ever; subscriptions and topics
@@ -34,6 +43,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from bus.counters import Counters
 from bus.loglimit import LogLimit
 from market.messages import Message
 from market.streams import StreamName
@@ -41,7 +51,10 @@ from market.streams import StreamName
 _log = structlog.get_logger(__name__)
 
 VALUE_TTL_S: Final = 60
-"""How long a value lives in the bus's cache, in s."""
+"""How long a value lives in the bus's cache unless its `put` says otherwise, in s."""
+VALUE_MAX_BYTES: Final = 512 * 1024
+ALONE_PART: Final = 4
+"""An end without a server lets itself spend the limit divided by this."""
 
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 2.5
@@ -66,10 +79,13 @@ class Bus(ABC):
         self._topics: dict[str, AnnouncementHandler] = {}
         self._started = False
         self._handler_errors = LogLimit()
+        self._own_counters = Counters()
         self.dropped_total = 0
         """Messages and announcements that were given to the bus and never reached a server."""
         self.handler_errors_total = 0
         self.malformed_total = 0
+        self.spent_alone_total = 0
+        """Amounts that this end counted by itself because the server was away."""
         self.last_received = 0.0
         """`time.monotonic()` of the latest message or announcement; 0.0 before the first."""
 
@@ -116,12 +132,23 @@ class Bus(ABC):
         """Send `body` to all listeners of `topic`, this process's own included."""
 
     @abstractmethod
-    async def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep these values for VALUE_TTL_S seconds."""
+    async def put(self, values: Mapping[str, bytes], ttl_s: int = VALUE_TTL_S) -> None:
+        """Keep these values for `ttl_s` seconds. Raises ValueError for one longer than VALUE_MAX_BYTES."""
 
     @abstractmethod
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values under `keys`, in order; None for what is not there."""
+
+    @abstractmethod
+    async def spend(self, key: str, amount: int, limit: int, ttl_s: int) -> int | None:
+        """Add `amount` (0 just reads) to the total under `key`, which ends `ttl_s` seconds after its first.
+
+        The new total, or None where it would exceed `limit` and nothing was added.
+        """
+
+    def _spend_alone(self, key: str, amount: int, limit: int, ttl_s: int) -> int | None:
+        self.spent_alone_total += 1
+        return self._own_counters.spend(key, amount, limit // ALONE_PART, ttl_s)
 
     def _deliver(self, messages: Sequence[Message]) -> None:
         self.last_received = time.monotonic()
@@ -141,6 +168,13 @@ class Bus(ABC):
         self.handler_errors_total += 1
         if (held_back := self._handler_errors.admit()) is not None:
             _log.error("a bus handler failed", exc_info=error, held_back=held_back, **context)
+
+
+def check_sizes(values: Mapping[str, bytes]) -> None:
+    """Raise ValueError for a value that is longer than VALUE_MAX_BYTES."""
+    for key, value in values.items():
+        if len(value) > VALUE_MAX_BYTES:
+            raise ValueError(f"the value under {key} has {len(value)} bytes; the bus keeps {VALUE_MAX_BYTES} at most")
 
 
 def _ignore(_messages: Sequence[Message]) -> None:

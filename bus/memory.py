@@ -1,59 +1,99 @@
 """The bus within one process: no server, no copies, the same guarantees as across processes."""
 
 import asyncio
+import heapq
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from bus.base import VALUE_TTL_S, Bus
+from bus.base import VALUE_TTL_S, Bus, check_sizes
+from bus.counters import Counters
 from market.messages import Message
 from market.streams import StreamName
 
 VALUES_MAX: Final = 50_000
-"""How many values a broker keeps; past it the oldest goes."""
+"""How many values a broker keeps; past it the one goes that would go first anyway."""
+VALUES_MAX_BYTES: Final = 256 * 1024 * 1024
+"""How many bytes of values a broker keeps; past it likewise."""
+_SPARE_DEADLINES: Final = 1_000
+
+
+class _Value(NamedTuple):
+    """One kept value. `number` tells it from earlier values under its key."""
+
+    deadline: float
+    number: int
+    body: bytes
 
 
 class Values:
-    """Bytes under keys, each for VALUE_TTL_S seconds after it was put, VALUES_MAX of them at most."""
+    """Bytes under keys, each for its own time, VALUES_MAX and VALUES_MAX_BYTES at most."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, limit: int = VALUES_MAX) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        limit: int = VALUES_MAX,
+        limit_bytes: int = VALUES_MAX_BYTES,
+    ) -> None:
         self._clock = clock
         self._limit = limit
-        # In the order of their deadlines: one TTL for all, and a renewed value moves to the end.
-        self._values: dict[str, tuple[float, bytes]] = {}
+        self._limit_bytes = limit_bytes
+        self._values: dict[str, _Value] = {}
+        # A heap; entries of values that were replaced since are passed over.
+        self._deadlines: list[tuple[float, int, str]] = []
+        self._numbers = itertools.count()
+        self._size = 0
         self.evicted_total = 0
         """Values that had to go before their time."""
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep `values` from now on; what has expired makes room first, then what is oldest."""
+    def put(self, values: Mapping[str, bytes], ttl_s: int = VALUE_TTL_S) -> None:
+        """Keep `values` from now on; what has expired makes room first, then what would expire next."""
         now = self._clock()
-        for key, value in values.items():
-            self._values.pop(key, None)
-            self._values[key] = (now + VALUE_TTL_S, value)
-        while self._values:
-            oldest = next(iter(self._values))
-            expired = self._values[oldest][0] <= now
-            if not expired and len(self._values) <= self._limit:
-                return
-            del self._values[oldest]
-            self.evicted_total += not expired
+        for key, body in values.items():
+            self._remove(key)
+            value = self._values[key] = _Value(now + ttl_s, next(self._numbers), body)
+            self._size += len(body)
+            heapq.heappush(self._deadlines, (value.deadline, value.number, key))
+        self._make_room(now)
+        if len(self._deadlines) > 2 * len(self._values) + _SPARE_DEADLINES:
+            self._deadlines = [(value.deadline, value.number, key) for key, value in self._values.items()]
+            heapq.heapify(self._deadlines)
 
     def get(self, key: str) -> bytes | None:
         """The value under `key`, or None where there is none or its time is over."""
-        deadline, value = self._values.get(key, (0.0, None))
-        return value if self._clock() < deadline else None
+        value = self._values.get(key)
+        return value.body if value is not None and self._clock() < value.deadline else None
+
+    def _make_room(self, now: float) -> None:
+        while self._deadlines:
+            deadline, number, key = self._deadlines[0]
+            value = self._values.get(key)
+            if value is not None and value.number == number:
+                fits = len(self._values) <= self._limit and self._size <= self._limit_bytes
+                if deadline > now and fits:
+                    return
+                self._remove(key)
+                self.evicted_total += deadline > now
+            heapq.heappop(self._deadlines)
+
+    def _remove(self, key: str) -> None:
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._size -= len(value.body)
 
 
 class MemoryBroker:
-    """What the ends of one memory bus share: who receives what, and the values."""
+    """What the ends of one memory bus share: who receives what, the values and the budgets."""
 
     def __init__(self, values: Values | None = None) -> None:
         self.values = values or Values()
+        self.counters = Counters()
         # Dicts for sets: deliveries go out in the order in which ends joined.
         self._receivers: defaultdict[StreamName, dict[MemoryBus, None]] = defaultdict(dict)
         self._listeners: defaultdict[str, dict[MemoryBus, None]] = defaultdict(dict)
@@ -174,12 +214,19 @@ class MemoryBus(Bus):
                 end._deliver_announcement(topic, body)  # noqa: SLF001 # ends of one class
         await asyncio.sleep(0)
 
-    async def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep these values for VALUE_TTL_S seconds."""
+    async def put(self, values: Mapping[str, bytes], ttl_s: int = VALUE_TTL_S) -> None:
+        """Keep these values for `ttl_s` seconds. Raises ValueError for one longer than VALUE_MAX_BYTES."""
+        check_sizes(values)
         if self._open:
-            self._broker.values.put(values)
+            self._broker.values.put(values, ttl_s)
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values under `keys`, in order; None for what is not there."""
         values = self._broker.values
         return [values.get(key) if self._open else None for key in keys]
+
+    async def spend(self, key: str, amount: int, limit: int, ttl_s: int) -> int | None:
+        """Add `amount` to the total under `key` unless that would exceed `limit` (None)."""
+        if not self._open:
+            return self._spend_alone(key, amount, limit, ttl_s)
+        return self._broker.counters.spend(key, amount, limit, ttl_s)

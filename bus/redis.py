@@ -13,7 +13,7 @@ import hiredis
 import structlog
 from redis.asyncio import Connection, ConnectionPool
 
-from bus.base import RETRY_MAX_S, VALUE_TTL_S, Bus, retry_delay_s
+from bus.base import RETRY_MAX_S, VALUE_TTL_S, Bus, check_sizes, retry_delay_s
 from bus.loglimit import LogLimit
 from bus.redis_link import Command, CommandLink, Link, PushLink, Reply
 from market.messages import Message
@@ -21,6 +21,15 @@ from market.streams import StreamName
 
 CONNECT_TIMEOUT_S: Final = 2.0
 """How long an attempt to connect, or to learn that a subscription stands, may take, in s."""
+
+# A total that grows at once or not at all; its time begins with its first amount.
+_SPEND: Final = """
+local total = tonumber(redis.call('GET', KEYS[1]) or '0') + tonumber(ARGV[1])
+if total > tonumber(ARGV[2]) then return nil end
+redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+return total
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -122,9 +131,10 @@ class RedisBus(Bus):
         except (OSError, TimeoutError) as error:
             self._log.warning("unsubscribing ended with the connection", streams=len(removed), error=str(error))
 
-    async def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep these values for VALUE_TTL_S seconds."""
-        commands = [("SET", key, value, "EX", VALUE_TTL_S) for key, value in values.items()]
+    async def put(self, values: Mapping[str, bytes], ttl_s: int = VALUE_TTL_S) -> None:
+        """Keep these values for `ttl_s` seconds. Raises ValueError for one longer than VALUE_MAX_BYTES."""
+        check_sizes(values)
+        commands = [("SET", key, value, "EX", ttl_s) for key, value in values.items()]
         self._note_refusals(await self._request(commands))
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -134,6 +144,14 @@ class RedisBus(Bus):
         if replies and isinstance(replies[0], list):
             return replies[0]
         return [None] * len(keys)
+
+    async def spend(self, key: str, amount: int, limit: int, ttl_s: int) -> int | None:
+        """Add `amount` to the total under `key` unless that would exceed `limit` (None)."""
+        replies = await self._request([("EVAL", _SPEND, 1, key, amount, limit, ttl_s)])
+        if not replies or self._note_refusals(replies):
+            return self._spend_alone(key, amount, limit, ttl_s)
+        total = replies[0]
+        return total if isinstance(total, int) else None
 
     async def _publish(self, commands: Sequence[Command]) -> None:
         replies = await self._request(commands)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
+from binance.frames import wrap_payload
 from exchange.faults import Faults
 from market.streams import Market
 
@@ -88,7 +89,7 @@ class Broadcast:
         raw = combined = b""
         for member in members:
             if member.combined:
-                combined = combined or text_frame(b'{"stream":"%b","data":%b}' % (name.encode(), payload))
+                combined = combined or text_frame(wrap_payload(name, payload))
                 self.queue(member, combined)
             else:
                 raw = raw or text_frame(payload)

@@ -27,6 +27,7 @@ _LEVEL_OF: Final = {
     **dict.fromkeys(("1d", "3d", "1w", "1M"), 4),
 }
 _HOUR_LEVEL: Final = 3
+_QUARTER_LEVEL: Final = 2
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +38,13 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     quantity: int
     time_ms: int
     buyer_is_maker: bool
+
+
+class AggTrade(Trade, frozen=True, gc=False):
+    """Trades of one moment, price and side; `trade_id` is the aggregate's own id."""
+
+    first_id: int
+    last_id: int
 
 
 class Candle(msgspec.Struct, gc=False):
@@ -156,13 +164,13 @@ class CandleStore:
     def candle(self, interval: str, open_ms: int, shift_ms: int = 0) -> Candle | None:
         """The candle of `interval` that opens at `open_ms`, or None where nothing is known of it.
 
-        `shift_ms` is the offset from UTC of the day that long intervals follow: whole hours.
+        `shift_ms` is the offset from UTC of the day that intervals follow: whole quarters of an hour.
         """
         if not self._is_begun:
             return None
         level = _LEVEL_OF[interval]
         if shift_ms:
-            level = min(level, _HOUR_LEVEL)
+            level = min(level, _QUARTER_LEVEL if shift_ms % HOUR_MS else _HOUR_LEVEL)
         end = next_open_time(interval, open_ms + shift_ms) - shift_ms
         found: Candle | None = None
         for begin in range(open_ms, min(end, self.open_ms + 1), LEVELS[level]):
@@ -175,24 +183,26 @@ class CandleStore:
                 found.absorb(part)
         return found
 
-    def rows(self, interval: str, begin_ms: int | None, end_ms: int | None, limit: int) -> list[Candle]:
+    def rows(
+        self, interval: str, begin_ms: int | None, end_ms: int | None, limit: int, shift_ms: int = 0
+    ) -> list[Candle]:
         """At most `limit` candles by ascending open time, as REST klines selects them.
 
         With `begin_ms` the oldest that open at or after it, without it the latest that open at or
-        before `end_ms` (default: now).
+        before `end_ms` (default: now). `shift_ms` as in `candle`.
         """
         if not self._is_begun:
             return []
-        now = open_time(interval, self.open_ms)
-        last = now if end_ms is None else min(now, open_time(interval, end_ms))
+        # Open times are found on the shifted clock.
+        now = open_time(interval, self.open_ms + shift_ms)
+        last = now if end_ms is None else min(now, open_time(interval, end_ms + shift_ms))
         if begin_ms is None:
             opens = list(_backward(interval, last, limit))[::-1]
         else:
-            first = open_time(interval, begin_ms)
-            opens = list(
-                _forward(interval, first if first == begin_ms else next_open_time(interval, first), last, limit)
-            )
-        candles = (self.candle(interval, open_ms) for open_ms in opens)
+            begin = begin_ms + shift_ms
+            first = open_time(interval, begin)
+            opens = list(_forward(interval, first if first == begin else next_open_time(interval, first), last, limit))
+        candles = (self.candle(interval, open_ms - shift_ms, shift_ms) for open_ms in opens)
         return [candle for candle in candles if candle is not None]
 
     def day(self) -> Candle:

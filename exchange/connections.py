@@ -3,24 +3,28 @@
 import asyncio
 import time
 from typing import Final
-from urllib.parse import unquote
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
 from binance.control import ControlError, ControlSession
-from binance.routes import Route, route_of
+from binance.entrances import (
+    MAX_MESSAGE_BYTES,
+    MESSAGES_PER_SECOND,
+    Entrance,
+    check_time_unit,
+    names_in_path,
+    names_in_query,
+)
+from binance.frames import server_shutdown
 from exchange.broadcast import Broadcast, frame, text_frame
 from exchange.settings import ExchangeServerSettings
-from market.errors import MarketError
-from market.streams import Market, StreamName
+from market.streams import Market
 from market.windows import RollingWindow
 
 MAX_BACKLOG: Final = 8 * 1024 * 1024
 """Bytes that a client may leave unread before its connection is cut."""
 
-MESSAGES_PER_SECOND: Final = {Market.SPOT: 5, Market.FUTURES: 10}
-_MAX_MESSAGE: Final = 256 * 1024
 _ANSWER_S: Final = 1.0
 _CLOSE_S: Final = 2.0
 _PING: Final = 0x89
@@ -34,23 +38,23 @@ _log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """A WebSocket connection of one route; frames go straight to its transport, shared with other clients.
+    """A WebSocket connection of one entrance; frames go straight to its transport, shared with other clients.
 
     Pings come every `ping_s` with the time in ms as their payload and must be answered within `pong_s`
     with a copy of it; unasked pongs are allowed and prove nothing. Pings, pongs and texts of the
     client count against its message rate.
     """
 
-    def __init__(self, request: web.Request, response: web.WebSocketResponse, route: Route, *, combined: bool) -> None:
+    def __init__(self, request: web.Request, response: web.WebSocketResponse, entrance: Entrance) -> None:
         if request.transport is None:
             raise ConnectionResetError("the client left during the handshake")
-        self.route = route
-        self.session = ControlSession(route.market, combined=combined)
+        self.entrance = entrance
+        self.session = ControlSession(entrance.market, combined=entrance.combined)
         self.opened_at = time.monotonic()
         self.is_closing = False
         self._response = response
         self._transport: asyncio.WriteTransport = request.transport
-        self._window = RollingWindow(MESSAGES_PER_SECOND[route.market], 1.0)
+        self._window = RollingWindow(MESSAGES_PER_SECOND[entrance.market], 1.0)
         self._queued: list[bytes] = []
         self._pings: dict[bytes, float] = {}
         self._next_ping = self.opened_at
@@ -58,7 +62,7 @@ class Connection:
     @property
     def market(self) -> Market:
         """The market whose streams it may have."""
-        return self.route.market
+        return self.entrance.market
 
     @property
     def combined(self) -> bool:
@@ -69,13 +73,6 @@ class Connection:
     def backlog(self) -> int:
         """Bytes that wait for the client to read."""
         return self._transport.get_write_buffer_size()
-
-    def delivers(self, name: str) -> bool:
-        """Whether a stream comes on this route; one that does not is acknowledged and stays silent."""
-        try:
-            return route_of(StreamName.parse(name, self.market)) is self.route
-        except MarketError:
-            return False
 
     def send(self, data: bytes) -> bool:
         """Queue one frame; true = the first since the last flush."""
@@ -89,7 +86,7 @@ class Connection:
             return
         self._transport.write(queued[0] if len(queued) == 1 else b"".join(queued))
         if self.backlog > MAX_BACKLOG:
-            _log.warning("client reads too slowly, cut off", route=self.route.name, backlog=self.backlog)
+            _log.warning("client reads too slowly, cut off", path=self.entrance.path, backlog=self.backlog)
             self.abort()
 
     def abort(self) -> None:
@@ -155,21 +152,22 @@ class Sockets:
         self.messages_total = 0
         self.rate_closed_total = 0
 
-    async def serve(self, request: web.Request, route: Route, *, combined: bool) -> web.StreamResponse:
-        """Serve one connection until it ends."""
-        if route is Route.SPOT and not self._admits(request.remote or ""):
+    async def serve(self, request: web.Request, entrance: Entrance) -> web.StreamResponse:
+        """Serve one connection until it ends. Raises BinanceError for a URL that asks for what there is not."""
+        check_time_unit(request.rel_url.raw_query_string)
+        if entrance.market is Market.SPOT and not self._admits(request.remote or ""):
             self.refused_total += 1
             return web.Response(status=429, headers={"Retry-After": "300"})
         response = web.WebSocketResponse(
-            compress=False, autoping=False, max_msg_size=_MAX_MESSAGE, timeout=_CLOSE_S / 2
+            compress=False, autoping=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=_CLOSE_S / 2
         )
         await response.prepare(request)
-        connection = Connection(request, response, route, combined=combined)
+        connection = Connection(request, response, entrance)
         self.open[connection] = None
         self.opened_total += 1
         try:
-            names = _names_in(request, combined=combined)
-            self._join(connection, connection.session.subscribe(names))
+            names = _names_in(request, entrance)
+            self._join(connection, connection.session.open(names))
             await self._listen(connection, response)
         except ControlError as error:
             await connection.close(_POLICY, error.message.encode()[:120])
@@ -201,11 +199,9 @@ class Sockets:
 
     def announce_shutdown(self, market: Market | None, now_ms: int) -> list[Connection]:
         """Tell clients (of one market) that the server is about to close; returns who was told."""
-        payload = b'{"e":"serverShutdown","E":%d}' % now_ms
         told = [connection for connection in self.open if market in (None, connection.market)]
         for connection in told:
-            wrapped = b'{"stream":"!serverShutdown","data":%b}' % payload
-            self._broadcast.queue(connection, text_frame(wrapped if connection.combined else payload))
+            self._broadcast.queue(connection, text_frame(server_shutdown(now_ms, combined=connection.combined)))
         self._broadcast.flush()
         return told
 
@@ -243,7 +239,7 @@ class Sockets:
 
     def _join(self, connection: Connection, names: tuple[str, ...]) -> None:
         for name in names:
-            if connection.delivers(name):
+            if connection.entrance.stream_of(name) is not None:
                 self._broadcast.add(connection, (connection.market, name))
 
     def _leave(self, connection: Connection, names: tuple[str, ...]) -> None:
@@ -259,12 +255,8 @@ class Sockets:
         return window.allow(time.monotonic())
 
 
-def _names_in(request: web.Request, *, combined: bool) -> list[str]:
-    """The streams that the URL names. A plus sign stands for itself, unlike in forms."""
-    if not combined:
-        return [name for name in request.match_info.get("names", "").split("/") if name]
-    for part in request.rel_url.raw_query_string.split("&"):
-        key, _, value = part.partition("=")
-        if key == "streams":
-            return [name for name in unquote(value).split("/") if name]
-    return []
+def _names_in(request: web.Request, entrance: Entrance) -> list[str]:
+    """The streams that the URL names."""
+    if entrance.combined:
+        return names_in_query(request.rel_url.raw_query_string)
+    return names_in_path(request.match_info.get("names", ""))

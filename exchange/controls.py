@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from aiohttp import web
 
-from exchange.budget import Budget
+from binance.budget import Budget
 from exchange.connections import Connection, Sockets
 from exchange.faults import Faults, Refusal
 from exchange.venue import Venue

@@ -8,19 +8,12 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 from exchange.book import Diff, Levels, Top
-from exchange.candles import Candle, Trade
+from exchange.candles import AggTrade, Candle, Trade
 from exchange.fixed import ratio_text, to_text
 from exchange.symbols import SymbolSpec
 from exchange.venue import Instrument, Liquidation, Mark
 from market.intervals import close_time
 from market.streams import Market
-
-
-class AggTrade(Trade, frozen=True, gc=False):
-    """Trades of one moment, price and side; `trade_id` is the aggregate's own id."""
-
-    first_id: int
-    last_id: int
 
 
 class Encoder(ABC):

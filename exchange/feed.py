@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from exchange.book import Diff, Top
-from exchange.candles import Trade
-from exchange.encoding import FUTURES, AggTrade, encoder_of
+from exchange.candles import AggTrade, Trade
+from exchange.encoding import FUTURES, encoder_of
 from exchange.periodic import Periodic, periodic_of
 from exchange.venue import Instrument, Liquidation, Venue
-from market.streams import ALL, Kind, Market, StreamName
+from market.streams import ALL, ARRAY, Kind, Market, StreamName
 
 Publish: TypeAlias = Callable[[Market, str, bytes], None]
 """Called with market, Binance's stream name and payload."""
@@ -98,8 +98,11 @@ class SymbolFeed:
     def flush_aggregate(self, now_ms: int) -> None:
         """End the open aggregate of trades and tell of it."""
         done, self._aggregate = self._aggregate, None
+        if done is None:
+            return
+        self.instrument.aggregates.append(done)
         name = self._events.get(Kind.AGG_TRADE)
-        if done is not None and name is not None:
+        if name is not None:
             self._send(name, self._encoder.agg_trade(self.instrument.spec, done, now_ms))
 
     def _aggregate_trade(self, trade: Trade, now_ms: int) -> None:
@@ -156,13 +159,13 @@ class Feed:
         return feed
 
     def want(self, stream: StreamName) -> None:
-        """Encode `stream` from now on; what does not exist stays silent."""
+        """Encode `stream`, which Binance has, from now on; an unknown symbol's stays silent."""
         self._wanted.add(stream)
+        if stream.symbol == ARRAY:
+            self._arrays[stream] = _AllMarket(stream, self._venue)
+            return
         if stream.symbol == ALL:
-            if stream.kind is Kind.FORCE_ORDER:
-                self._force_order_name = stream.binance_name
-            elif not (stream.market is Market.SPOT and stream.kind is not Kind.MINI_TICKER):
-                self._arrays[stream] = _AllMarket(stream, self._venue)
+            self._force_order_name = stream.binance_name
             return
         feed = self._symbols.get((stream.market, stream.symbol))
         if feed is not None:
@@ -171,10 +174,11 @@ class Feed:
     def unwant(self, stream: StreamName) -> None:
         """Encode `stream` no longer."""
         self._wanted.discard(stream)
-        if stream.symbol == ALL:
-            if stream.kind is Kind.FORCE_ORDER:
-                self._force_order_name = None
+        if stream.symbol == ARRAY:
             self._arrays.pop(stream, None)
+            return
+        if stream.symbol == ALL:
+            self._force_order_name = None
             return
         feed = self._symbols.get((stream.market, stream.symbol))
         if feed is not None:

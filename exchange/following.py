@@ -85,6 +85,12 @@ class _Symbol:
                 book.apply(update_id, changed_bids, changed_asks)
         self._instrument.book = book
 
+    def on_recorded_depth(self, payload: bytes) -> None:
+        """An answer of REST depth; whoever asked for it before gets these bytes."""
+        self.on_snapshot(payload)
+        self._instrument.recorded_depth = payload
+        self._instrument.awaits_book = False
+
     def _on_trade(self, payload: bytes) -> None:
         trade = _decode_trade(payload)
         quantity = to_units(trade.quantity, self._quantity)
@@ -119,6 +125,8 @@ class _Symbol:
         if update.last_update_id > book.update_id:
             bids, asks = self._levels(update.bids), self._levels(update.asks)
             self._recent.append((update.last_update_id, bids, asks))
+            if self._instrument.awaits_book:
+                return
             book.apply(update.last_update_id, bids, asks)
             self._feed.on_book(now_ms)
 
@@ -184,14 +192,16 @@ class Follower:
             for stream in contents.streams
             if stream.market is spec.market and stream.symbol.upper() == spec.symbol
         )
-        feed = self._feed.add(Instrument(spec, Book(), CandleStore()))
+        instrument = Instrument(spec, Book(), CandleStore())
+        instrument.awaits_book = (spec.market, spec.symbol) in contents.books
+        feed = self._feed.add(instrument)
         self._feeds.append(feed)
         self._symbols[spec.market, spec.symbol] = _Symbol(feed, self._clock, recorded)
 
     def _handler(self, message: RecordedMessage) -> Callable[[bytes], None] | None:
         if message.stream is None:
             symbol = self._symbols.get((message.market, depth_symbol(message.path) or ""))
-            return symbol.on_snapshot if symbol is not None else None
+            return symbol.on_recorded_depth if symbol is not None else None
         key = (message.market, message.stream)
         if key not in self._handlers:
             self._handlers[key] = self._find(message.market, message.stream)

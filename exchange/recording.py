@@ -19,7 +19,7 @@ from binance.frames import slice_frame
 from exchange.fixed import decimals_used
 from exchange.symbols import SPOT_DECIMALS, SymbolSpec
 from market.errors import MarketError
-from market.streams import ALL, PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
 
 _SAMPLES: Final = 200
 _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL")
@@ -117,32 +117,39 @@ class _Kline(msgspec.Struct):
 
 
 class Contents(msgspec.Struct):
-    """What a recording holds: its symbols, the streams that have a name of ours, and how many messages."""
+    """What a recording holds: its symbols, the streams that have a name of ours, and how many messages.
+
+    `books` are the symbols of which a REST depth answer was recorded, in upper case.
+    """
 
     specs: list[SymbolSpec]
     streams: set[StreamName]
     messages: int
+    books: set[tuple[Market, str]]
 
 
 def survey(path: Path) -> Contents:
     """Read a recording once and see what it holds. Decimals, ticks and steps are those of its first messages."""
     streams: dict[tuple[Market, str], StreamName | None] = {}
     sightings: dict[tuple[Market, str], _Sighting] = {}
+    books: set[tuple[Market, str]] = set()
     count = 0
     for message in read(path):
         count += 1
         if message.stream is None:
             symbol, stream = depth_symbol(message.path), None
+            if symbol is not None:
+                books.add((message.market, symbol))
         else:
             key = (message.market, message.stream)
             if key not in streams:
                 streams[key] = _stream_of(message.market, message.stream)
             stream = streams[key]
-            symbol = stream.symbol.upper() if stream is not None and stream.symbol != ALL else None
+            symbol = stream.symbol.upper() if stream is not None and stream.symbol not in (ALL, ARRAY) else None
         if symbol is not None:
             sightings.setdefault((message.market, symbol), _Sighting()).look(message, stream)
     specs = [sighting.spec(market, symbol) for (market, symbol), sighting in sightings.items()]
-    return Contents(specs, {stream for stream in streams.values() if stream is not None}, count)
+    return Contents(specs, {stream for stream in streams.values() if stream is not None}, count, books)
 
 
 def depth_symbol(path: str) -> str | None:

@@ -120,7 +120,7 @@ class Replay:
                 if connection.backlog < least:
                     stalled[connection] = (connection.backlog, now)
                 elif now - since > STALL_S:
-                    _log.warning("client has stopped reading, cut off", route=connection.route.name)
+                    _log.warning("client has stopped reading, cut off", path=connection.entrance.path)
                     connection.abort()
             await asyncio.sleep(_WAIT_S)
 

@@ -1,113 +1,77 @@
-"""Binance's public REST endpoints, answered from the markets' state. Pure: the server does the HTTP.
-
-Sources: Binance "Market Data endpoints" (spot) and "Market Data" (USD-M futures); weights are those of
-binance/weights.py.
-"""
+"""Binance's public REST endpoints (binance/endpoints.py), answered from the markets' state. Pure."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from binance import weights
+from binance.endpoints import (
+    DepthQuery,
+    EmptyQuery,
+    ExchangeInfoQuery,
+    KlinesQuery,
+    Query,
+    SymbolQuery,
+    TickersQuery,
+    TradesQuery,
+)
 from exchange.book import Top
-from exchange.candles import Candle
+from exchange.candles import AggTrade, Candle, Trade
 from exchange.encoding import average_text, levels_text, percent_text
 from exchange.fixed import to_text
-from exchange.params import Params, RestError, not_valid
 from exchange.symbols import exchange_info
 from exchange.venue import Instrument, Venue
-from market.intervals import close_time
+from market.intervals import MINUTE_MS, close_time
 from market.streams import Market
 
 Body: TypeAlias = dict[str, Any] | list[Any] | bytes
-Weight: TypeAlias = Callable[[Params], int]
-Handler: TypeAlias = Callable[[Venue, Params], Body]
+Handler: TypeAlias = Callable[[Venue, Market, Any], Body]
+"""Called with the query that the endpoint reads (binance/endpoints.py)."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_FUTURES_DEPTHS: Final = (5, 10, 20, 50, 100, 500, 1_000)
-_SPOT_DEPTH: Final = (100, 5_000)
-_FUTURES_DEPTH_DEFAULT: Final = 500
-_KLINES: Final = {Market.SPOT: (500, 1_000), Market.FUTURES: (500, 1_500)}
 _NO_TOP: Final = Top(0, 0, 0, 0, 0)
+_AVERAGE_MINUTES: Final = 5
+# The model has no positions: open interest is a share of the day's volume.
+_OPEN_INTEREST_SHARE: Final = 10
 
 
-class Endpoint(NamedTuple):
-    """What answers a path, what it costs, and which parameters it knows."""
-
-    handler: Handler
-    weight: Weight
-    params: frozenset[str]
-
-
-def find(path: str) -> tuple[Market, Endpoint] | None:
-    """Market and endpoint of a path such as `/api/v3/klines`, or None."""
-    for market, prefix in _PREFIXES.items():
-        if path.startswith(prefix):
-            endpoint = _ENDPOINTS[market].get(path.removeprefix(prefix))
-            return (market, endpoint) if endpoint is not None else None
-    return None
-
-
-def weigh(market: Market, endpoint: Endpoint, query: Iterable[tuple[str, str]]) -> int:
-    """What a request costs; one that cannot be read costs 1."""
-    try:
-        return endpoint.weight(Params(market, query, endpoint.params))
-    except RestError:
-        return 1
-
-
-def answer(venue: Venue, market: Market, endpoint: Endpoint, query: Iterable[tuple[str, str]]) -> bytes:
-    """The JSON body of an answer. Raises RestError."""
-    body = endpoint.handler(venue, Params(market, query, endpoint.params))
+def answer(venue: Venue, market: Market, endpoint: str, query: Query) -> bytes:
+    """The JSON body that answers an endpoint's query about symbols that are listed."""
+    body = _HANDLERS[endpoint](venue, market, query)
     return body if isinstance(body, bytes) else _encode(body)
 
 
-def error_body(code: int, message: str) -> bytes:
-    """`{"code":-1121,"msg":"Invalid symbol."}`."""
-    return _encode({"code": code, "msg": message})
+def _listed(venue: Venue, market: Market, symbol: str) -> Instrument:
+    return venue.instruments[market, symbol]
 
 
-def _ping(_venue: Venue, _params: Params) -> Body:
+def _chosen(venue: Venue, market: Market, symbols: Iterable[str]) -> list[Instrument]:
+    """The instruments of `symbols`; none = all."""
+    return [_listed(venue, market, symbol) for symbol in symbols] or venue.of(market)
+
+
+def _ping(_venue: Venue, _market: Market, _query: EmptyQuery) -> Body:
     return {}
 
 
-def _time(venue: Venue, _params: Params) -> Body:
+def _time(venue: Venue, _market: Market, _query: EmptyQuery) -> Body:
     return {"serverTime": venue.now_ms}
 
 
-def _exchange_info(venue: Venue, params: Params) -> Body:
-    if params.market is Market.FUTURES:
-        found = venue.of(Market.FUTURES)
-    else:
-        found, _ = params.instruments(venue)
-        is_spot = "permissions" not in params or "SPOT" in params.text("permissions")
-        if not is_spot or params.text("symbolStatus", "TRADING") != "TRADING":
-            found = []
-    return exchange_info(params.market, [instrument.spec for instrument in found], venue.now_ms)
+def _exchange_info(venue: Venue, market: Market, query: ExchangeInfoQuery) -> Body:
+    found = _chosen(venue, market, query.symbols)
+    if query.status != "TRADING" or "SPOT" not in query.permissions:
+        found = []
+    return exchange_info(market, [instrument.spec for instrument in found], venue.now_ms)
 
 
-def _klines(venue: Venue, params: Params) -> Body:
-    instrument, interval = params.instrument(venue), params.interval()
-    limit = _klines_limit(params)
-    if params.text("timeZone", "0") != "0":
-        raise not_valid("timeZone")
-    begin, end = params.integer("startTime"), params.integer("endTime")
-    rows = instrument.candles.rows(interval, begin, end, limit)
-    return [_row(instrument, candle, interval) for candle in rows]
+def _klines(venue: Venue, market: Market, query: KlinesQuery) -> Body:
+    instrument = _listed(venue, market, query.symbol)
+    rows = instrument.candles.rows(query.interval, query.start_ms, query.end_ms, query.limit, query.zone_ms)
+    return [_row(instrument, candle, query) for candle in rows]
 
 
-def _klines_limit(params: Params) -> int:
-    default, most = _KLINES[params.market]
-    limit = params.integer("limit")
-    if limit is None:
-        return default
-    if limit == 0 or (limit > most and params.market is Market.FUTURES):
-        raise not_valid("limit")
-    return min(limit, most)
-
-
-def _row(instrument: Instrument, candle: Candle, interval: str) -> list[Any]:
+def _row(instrument: Instrument, candle: Candle, query: KlinesQuery) -> list[Any]:
     spec = instrument.spec
     return [
         candle.open_ms,
@@ -116,7 +80,7 @@ def _row(instrument: Instrument, candle: Candle, interval: str) -> list[Any]:
         spec.price_text(candle.low),
         spec.price_text(candle.close),
         spec.quantity_text(candle.volume),
-        close_time(interval, candle.open_ms),
+        close_time(query.interval, candle.open_ms + query.zone_ms) - query.zone_ms,
         spec.quote_text(candle.quote),
         candle.trades,
         spec.quantity_text(candle.taker_volume),
@@ -125,34 +89,76 @@ def _row(instrument: Instrument, candle: Candle, interval: str) -> list[Any]:
     ]
 
 
-def _depth(venue: Venue, params: Params) -> Body:
-    instrument = params.instrument(venue)
+def _depth(venue: Venue, market: Market, query: DepthQuery) -> Body:
+    instrument = _listed(venue, market, query.symbol)
     spec, book = instrument.spec, instrument.book
-    limit = _depth_limit(params)
-    bids, asks = levels_text(spec, book.bids.top(limit)), levels_text(spec, book.asks.top(limit))
-    times = "" if params.market is Market.SPOT else f',"E":{venue.now_ms},"T":{venue.now_ms}'
+    bids, asks = levels_text(spec, book.bids.top(query.limit)), levels_text(spec, book.asks.top(query.limit))
+    times = "" if market is Market.SPOT else f',"E":{venue.now_ms},"T":{venue.now_ms}'
     return f'{{"lastUpdateId":{book.update_id}{times},"bids":{bids},"asks":{asks}}}'.encode()
 
 
-def _depth_limit(params: Params) -> int:
-    limit = params.integer("limit")
-    if params.market is Market.FUTURES:
-        limit = _FUTURES_DEPTH_DEFAULT if limit is None else limit
-        if limit not in _FUTURES_DEPTHS:
-            raise RestError(-4021, f"{limit} is not valid depth limit.")
-        return limit
-    default, most = _SPOT_DEPTH
-    if limit == 0:
-        raise not_valid("limit")
-    return min(most, default if limit is None else limit)
+def _trades(venue: Venue, market: Market, query: TradesQuery) -> Body:
+    instrument = _listed(venue, market, query.symbol)
+    return [_trade(instrument, trade) for trade in list(instrument.trades)[-query.limit :]]
 
 
-def _ticker_24h(venue: Venue, params: Params) -> Body:
-    kind = params.text("type", "FULL")
-    if kind not in ("FULL", "MINI"):
-        raise not_valid("type")
-    build = _mini_day if kind == "MINI" else _full_day
-    return _one_or_all(venue, params, lambda instrument: build(instrument, venue.now_ms))
+def _trade(instrument: Instrument, trade: Trade) -> dict[str, Any]:
+    spec = instrument.spec
+    body = {
+        "id": trade.trade_id,
+        "price": spec.price_text(trade.price),
+        "qty": spec.quantity_text(trade.quantity),
+        "quoteQty": spec.quote_text(trade.price * trade.quantity),
+        "time": trade.time_ms,
+        "isBuyerMaker": trade.buyer_is_maker,
+    }
+    return body | {"isBestMatch": True} if spec.market is Market.SPOT else body
+
+
+def _agg_trades(venue: Venue, market: Market, query: TradesQuery) -> Body:
+    instrument = _listed(venue, market, query.symbol)
+    found = [trade for trade in instrument.aggregates if _is_asked_for(trade, query)]
+    is_from_somewhere = query.from_id is not None or query.start_ms is not None
+    chosen = found[: query.limit] if is_from_somewhere else found[-query.limit :]
+    return [_agg_trade(instrument, trade) for trade in chosen]
+
+
+def _is_asked_for(trade: AggTrade, query: TradesQuery) -> bool:
+    return (
+        (query.from_id is None or trade.trade_id >= query.from_id)
+        and (query.start_ms is None or trade.time_ms >= query.start_ms)
+        and (query.end_ms is None or trade.time_ms <= query.end_ms)
+    )
+
+
+def _agg_trade(instrument: Instrument, trade: AggTrade) -> dict[str, Any]:
+    spec = instrument.spec
+    body = {
+        "a": trade.trade_id,
+        "p": spec.price_text(trade.price),
+        "q": spec.quantity_text(trade.quantity),
+        "f": trade.first_id,
+        "l": trade.last_id,
+        "T": trade.time_ms,
+        "m": trade.buyer_is_maker,
+    }
+    return body | {"M": True} if spec.market is Market.SPOT else body
+
+
+def _average_price(venue: Venue, market: Market, query: SymbolQuery) -> Body:
+    instrument = _listed(venue, market, query.symbol)
+    since = venue.now_ms - _AVERAGE_MINUTES * MINUTE_MS
+    total = Candle.empty(since, instrument.last_price)
+    for candle in instrument.candles.rows("1m", since, None, _AVERAGE_MINUTES):
+        total.absorb(candle)
+    price = average_text(instrument.spec, total) if total.volume else instrument.spec.price_text(total.close)
+    last = instrument.last
+    return {"mins": _AVERAGE_MINUTES, "price": price, "closeTime": last.time_ms if last else venue.now_ms}
+
+
+def _ticker_24h(venue: Venue, market: Market, query: TickersQuery) -> Body:
+    build = _mini_day if query.mini else _full_day
+    return _one_or_all(venue, market, query, lambda instrument: build(instrument, venue.now_ms))
 
 
 def _full_day(instrument: Instrument, now_ms: int) -> dict[str, Any]:
@@ -198,15 +204,15 @@ def _day_columns(instrument: Instrument, day: Candle, now_ms: int) -> dict[str, 
     }
 
 
-def _ticker_price(venue: Venue, params: Params) -> Body:
+def _ticker_price(venue: Venue, market: Market, query: TickersQuery) -> Body:
     def body(instrument: Instrument) -> dict[str, Any]:
         price = {"symbol": instrument.spec.symbol, "price": instrument.spec.price_text(instrument.last_price)}
-        return price if params.market is Market.SPOT else price | {"time": venue.now_ms}
+        return price if market is Market.SPOT else price | {"time": venue.now_ms}
 
-    return _one_or_all(venue, params, body)
+    return _one_or_all(venue, market, query, body)
 
 
-def _book_ticker(venue: Venue, params: Params) -> Body:
+def _book_ticker(venue: Venue, market: Market, query: TickersQuery) -> Body:
     def body(instrument: Instrument) -> dict[str, Any]:
         spec, top = instrument.spec, instrument.top or _NO_TOP
         quote = {
@@ -216,12 +222,12 @@ def _book_ticker(venue: Venue, params: Params) -> Body:
             "askPrice": spec.price_text(top.ask),
             "askQty": spec.quantity_text(top.ask_quantity),
         }
-        return quote if params.market is Market.SPOT else quote | {"time": venue.now_ms}
+        return quote if market is Market.SPOT else quote | {"time": venue.now_ms}
 
-    return _one_or_all(venue, params, body)
+    return _one_or_all(venue, market, query, body)
 
 
-def _premium_index(venue: Venue, params: Params) -> Body:
+def _premium_index(venue: Venue, market: Market, query: TickersQuery) -> Body:
     def body(instrument: Instrument) -> dict[str, Any]:
         mark = instrument.mark(venue.now_ms)
         return {
@@ -235,73 +241,39 @@ def _premium_index(venue: Venue, params: Params) -> Body:
             "time": venue.now_ms,
         }
 
-    return _one_or_all(venue, params, body)
+    return _one_or_all(venue, market, query, body)
 
 
-def _one_or_all(venue: Venue, params: Params, build: Callable[[Instrument], dict[str, Any]]) -> Body:
-    instruments, is_one = params.instruments(venue)
-    return build(instruments[0]) if is_one else [build(instrument) for instrument in instruments]
+def _open_interest(venue: Venue, market: Market, query: SymbolQuery) -> Body:
+    instrument = _listed(venue, market, query.symbol)
+    interest = instrument.candles.day().volume // _OPEN_INTEREST_SHARE
+    return {
+        "symbol": query.symbol,
+        "openInterest": instrument.spec.quantity_text(interest),
+        "time": venue.now_ms,
+    }
 
 
-def _count(params: Params) -> int:
-    """How many symbols a request is for; 0 = all."""
-    if params.market is Market.SPOT and "symbols" in params:
-        return params.text("symbols").count('"') // 2
-    return 1 if "symbol" in params else 0
+def _one_or_all(
+    venue: Venue, market: Market, query: TickersQuery, build: Callable[[Instrument], dict[str, Any]]
+) -> Body:
+    instruments = _chosen(venue, market, query.symbols)
+    return build(instruments[0]) if query.is_one else [build(instrument) for instrument in instruments]
 
 
-def _flat(weight: int) -> Weight:
-    return lambda _params: weight
-
-
-def _limit_or(params: Params, default: int) -> int:
-    limit = params.integer("limit")
-    return default if limit is None else limit
-
-
-_NONE: Final = frozenset[str]()
-_SYMBOLS: Final = frozenset({"symbol", "symbols"})
-_COMMON: Final = {
-    "ping": Endpoint(_ping, _flat(1), _NONE),
-    "time": Endpoint(_time, _flat(1), _NONE),
-    "exchangeInfo": Endpoint(
-        _exchange_info,
-        lambda params: weights.exchange_info(params.market),
-        _SYMBOLS | {"permissions", "symbolStatus", "showPermissionSets"},
-    ),
-    "klines": Endpoint(
-        _klines,
-        lambda params: weights.klines(params.market, _limit_or(params, 500)),
-        frozenset({"symbol", "interval", "startTime", "endTime", "timeZone", "limit"}),
-    ),
-    "depth": Endpoint(
-        _depth,
-        lambda params: weights.depth(params.market, _limit_or(params, 100 if params.market is Market.SPOT else 500)),
-        frozenset({"symbol", "limit", "symbolStatus"}),
-    ),
-    "ticker/24hr": Endpoint(
-        _ticker_24h,
-        lambda params: weights.ticker_24h(params.market, _count(params)),
-        _SYMBOLS | {"type", "symbolStatus"},
-    ),
-    "ticker/price": Endpoint(
-        _ticker_price,
-        lambda params: weights.ticker_price(params.market, _count(params)),
-        _SYMBOLS | {"symbolStatus"},
-    ),
-    "ticker/bookTicker": Endpoint(
-        _book_ticker,
-        lambda params: weights.book_ticker(params.market, _count(params)),
-        _SYMBOLS | {"symbolStatus"},
-    ),
+_HANDLERS: Final[dict[str, Handler]] = {
+    "ping": _ping,
+    "time": _time,
+    "exchangeInfo": _exchange_info,
+    "klines": _klines,
+    "uiKlines": _klines,
+    "depth": _depth,
+    "trades": _trades,
+    "aggTrades": _agg_trades,
+    "avgPrice": _average_price,
+    "ticker/24hr": _ticker_24h,
+    "ticker/price": _ticker_price,
+    "ticker/bookTicker": _book_ticker,
+    "premiumIndex": _premium_index,
+    "openInterest": _open_interest,
 }
-_ENDPOINTS: Final = {
-    Market.SPOT: _COMMON,
-    Market.FUTURES: _COMMON
-    | {
-        "premiumIndex": Endpoint(
-            _premium_index, lambda params: weights.premium_index(_count(params)), frozenset({"symbol"})
-        )
-    },
-}
-_PREFIXES: Final = {Market.SPOT: "/api/v3/", Market.FUTURES: "/fapi/v1/"}

@@ -3,24 +3,24 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import web
 
-from binance.routes import Route
+from binance.budget import Budget, Verdict
+from binance.endpoints import DepthQuery, find
+from binance.entrances import ENTRANCES, Entrance
+from binance.errors import BinanceError
+from binance.rest_gate import TIME_UNIT, Answer, Asked, RestGate, answer, limited, refusal
 from binance.settings import SettingsError
-from binance.weights import WEIGHT_PER_MINUTE
 from exchange import rest
 from exchange.broadcast import Broadcast, StreamKey
-from exchange.budget import Budget, Verdict
 from exchange.connections import Sockets
 from exchange.controls import Controls
 from exchange.faults import Faults
 from exchange.feed import Feed
 from exchange.model import SLOT_MS, Simulation
-from exchange.params import RestError
 from exchange.recording import survey
 from exchange.replay import Replay
 from exchange.settings import ExchangeServerSettings
@@ -30,15 +30,9 @@ from market.streams import Market, StreamName
 
 _CHECK_S: Final = 0.25
 _SHUTDOWN_S: Final = 5.0
+_DEPTH_WAIT_S: Final = 5.0
+_DEPTH_CHECK_S: Final = 0.005
 _LONGEST_TURN_MS: Final = 1_000
-_LIMIT_TEXT: Final = (
-    "Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
-    "Please use WebSocket Streams for live updates to avoid polling the API."
-)
-_BAN_TEXT: Final = (
-    "Way too much request weight used; IP banned until {until}. "
-    "Please use WebSocket Streams for live updates to avoid bans."
-)
 
 _log = structlog.get_logger(__name__)
 
@@ -56,8 +50,9 @@ class Exchange:
     def __init__(self, settings: ExchangeServerSettings) -> None:
         self._settings = settings
         self._faults = Faults()
-        self._budget = Budget()
+        self._budget = Budget(bans=True)
         self._venue = Venue()
+        self._gate = RestGate(self._budget, lambda market, symbol: self._venue.get(market, symbol) is not None)
         self._broadcast = Broadcast(self._faults)
         self._sockets = Sockets(settings, self._broadcast)
         self._simulation: Simulation | None = None
@@ -84,7 +79,7 @@ class Exchange:
         )
         app = web.Application()
         app.add_routes(self._controls.routes() + self._socket_routes())
-        app.router.add_route("GET", r"/{api:(?:api/v3|fapi/v1)/.*}", self._on_rest)
+        app.router.add_route("*", r"/{api:(?:spot/)?api/.*|(?:futures/)?fapi/.*}", self._on_rest)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
@@ -185,54 +180,63 @@ class Exchange:
 
     def _socket_routes(self) -> list[web.RouteDef]:
         routes = []
-        for route in Route:
-            routes += [
-                web.get(f"{route}/ws", self._on_socket(route, combined=False)),
-                web.get(f"{route}/ws/{{names:.*}}", self._on_socket(route, combined=False)),
-                web.get(f"{route}/stream", self._on_socket(route, combined=True)),
-            ]
+        for entrance in ENTRANCES:
+            routes.append(web.get(entrance.path, self._on_socket(entrance)))
+            if not entrance.combined:
+                routes.append(web.get(f"{entrance.path}/{{names:.*}}", self._on_socket(entrance)))
         return routes
 
-    def _on_socket(self, route: Route, *, combined: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _on_socket(self, entrance: Entrance) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._sockets.serve(request, route, combined=combined)
+            try:
+                return await self._sockets.serve(request, entrance)
+            except BinanceError as error:
+                return _response(refusal(error, used=0))
 
         return handle
 
     async def _on_rest(self, request: web.Request) -> web.Response:
         self._requests_total += 1
-        found = rest.find(request.path)
-        if found is None:
-            return web.Response(status=HTTPStatus.NOT_FOUND)
-        market, endpoint = found
-        query = list(request.query.items())
-        verdict = self._judge(market, request.remote or "", rest.weigh(market, endpoint, query))
-        status, body = verdict.status, b""
-        if status is not HTTPStatus.OK:
-            body = _refusal_body(market, verdict)
-        else:
-            try:
-                body = rest.answer(self._venue, market, endpoint, query)
-            except RestError as error:
-                status, body = HTTPStatus.BAD_REQUEST, rest.error_body(error.code, error.message)
-        headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
-        if verdict.retry_after_s:
-            headers["Retry-After"] = str(verdict.retry_after_s)
-        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+        return _response(self._refuse_on_purpose(request) or await self._answer(request))
 
-    def _judge(self, market: Market, address: str, weight: int) -> Verdict:
-        refusal = self._faults.refusal(time.monotonic())
-        if refusal is not None:
-            used = self._budget.used(market, address, time.time())
-            return Verdict(used, refusal.status, refusal.retry_after_s)
-        return self._budget.spend(market, address, weight, time.time())
+    async def _answer(self, request: web.Request) -> Answer:
+        asked = Asked(
+            request.method,
+            request.path,
+            list(request.query.items()),
+            request.remote or "",
+            request.headers.get(TIME_UNIT, ""),
+        )
+        admitted = self._gate.admit(asked)
+        if isinstance(admitted, Answer):
+            return admitted
+        endpoint, query = admitted.endpoint, admitted.query
+        recorded = await self._recorded_depth(endpoint.market, query) if isinstance(query, DepthQuery) else None
+        return answer(recorded or rest.answer(self._venue, endpoint.market, endpoint.name, query), admitted.used)
+
+    async def _recorded_depth(self, market: Market, query: DepthQuery) -> bytes | None:
+        """The recorded answer for a request that comes before it in the recording, as soon as that comes to it."""
+        deadline = time.monotonic() + _DEPTH_WAIT_S
+        recorded = None
+        while (one := self._venue.get(market, query.symbol)) and one.awaits_book and time.monotonic() < deadline:
+            await asyncio.sleep(_DEPTH_CHECK_S)
+            recorded = one.recorded_depth
+        return recorded
+
+    def _refuse_on_purpose(self, request: web.Request) -> Answer | None:
+        """The refusal that a test has asked for, if one is due."""
+        endpoint = find(request.path)
+        fault = self._faults.refusal(time.monotonic()) if endpoint is not None else None
+        if endpoint is None or fault is None:
+            return None
+        used = self._budget.used(endpoint.market, request.remote or "", time.time())
+        return limited(endpoint.market, Verdict(used, fault.status, fault.retry_after_s))
 
 
-def _refusal_body(market: Market, verdict: Verdict) -> bytes:
-    if verdict.status is HTTPStatus.IM_A_TEAPOT:
-        until = int((time.time() + verdict.retry_after_s) * 1_000)
-        return rest.error_body(-1003, _BAN_TEXT.format(until=until))
-    return rest.error_body(-1003, _LIMIT_TEXT.format(limit=WEIGHT_PER_MINUTE[market]))
+def _response(answered: Answer) -> web.Response:
+    return web.Response(
+        status=answered.status, body=answered.body, headers=answered.headers, content_type="application/json"
+    )
 
 
 def _with_name(act: Callable[[StreamName], None], key: StreamKey) -> None:

@@ -5,8 +5,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from binance.entrances import PING_S, PONG_S
 from binance.settings import ExchangeSettings
 from exchange.symbols import MAX_SYMBOLS
+from market.streams import Market
 
 _REPLAY = "replay:"
 
@@ -21,10 +23,16 @@ class ExchangeServerSettings(ExchangeSettings):
     sim_trades_per_second: float = Field(4.0, ge=0.01, le=1_000, description="simulated trades a second and symbol")
     replay_speed: float = Field(1.0, gt=0, le=10_000, description="how many times as fast a recording is replayed")
     replay_loop: bool = Field(default=True, description="whether a recording begins again at its end")
-    spot_ping_s: float = Field(20.0, gt=0, description="seconds between two pings on spot connections")
-    spot_pong_s: float = Field(60.0, gt=0, description="seconds within which a spot client must answer a ping")
-    futures_ping_s: float = Field(180.0, gt=0, description="seconds between two pings on futures connections")
-    futures_pong_s: float = Field(600.0, gt=0, description="seconds within which a futures client must answer a ping")
+    spot_ping_s: float = Field(PING_S[Market.SPOT], gt=0, description="seconds between two pings on spot connections")
+    spot_pong_s: float = Field(
+        PONG_S[Market.SPOT], gt=0, description="seconds within which a spot client must answer a ping"
+    )
+    futures_ping_s: float = Field(
+        PING_S[Market.FUTURES], gt=0, description="seconds between two pings on futures connections"
+    )
+    futures_pong_s: float = Field(
+        PONG_S[Market.FUTURES], gt=0, description="seconds within which a futures client must answer a ping"
+    )
     connection_lifetime_s: float = Field(86_400.0, gt=0, description="seconds after which a connection is closed")
     connection_attempts: int = Field(300, ge=1, description="spot connections that one address may open in 5 minutes")
 

@@ -1,17 +1,20 @@
 """The state of all markets: what the simulator or the replay feeds, and what streams and REST show."""
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from exchange.book import Book, Top
-from exchange.candles import CandleStore, Trade
+from exchange.candles import AggTrade, CandleStore, Trade
 from exchange.symbols import SymbolSpec
 from market.intervals import HOUR_MS
 from market.streams import Market
 
 FUNDING_MS: Final = 8 * HOUR_MS
+KEPT_TRADES: Final = 500
+"""Trades and aggregates that each instrument remembers for REST."""
 _RATE_DECIMALS: Final = 8
 _MARK_DECIMALS: Final = 8
 # The premium above which funding leaves its usual 0.01 % (Binance, "Introduction to Funding Rates").
@@ -46,11 +49,21 @@ class Instrument:
         self.spec = spec
         self.book = book
         self.candles = candles
-        self.last: Trade | None = None
+        self.trades: deque[Trade] = deque(maxlen=KEPT_TRADES)
+        self.aggregates: deque[AggTrade] = deque(maxlen=KEPT_TRADES)
         self.index: int | None = None
         """Price of the asset elsewhere, in units; None = as the book has it."""
         self.quoted: Top | None = None
         """The top as a bookTicker told it, where that is newer than the book."""
+        self.awaits_book = False
+        """Whether the recording has yet to come to the book's snapshot; until then the book is empty."""
+        self.recorded_depth: bytes | None = None
+        """That snapshot as it was received."""
+
+    @property
+    def last(self) -> Trade | None:
+        """The latest trade."""
+        return self.trades[-1] if self.trades else None
 
     @property
     def top(self) -> Top | None:
@@ -63,11 +76,11 @@ class Instrument:
     @property
     def last_price(self) -> int:
         """Price of the last trade in units; before the first one, of the candle that is open."""
-        return self.last.price if self.last is not None else self.candles.day().close
+        return self.trades[-1].price if self.trades else self.candles.day().close
 
     def on_trade(self, trade: Trade) -> None:
         """Count one trade in."""
-        self.last = trade
+        self.trades.append(trade)
         self.candles.add(trade)
 
     def mark(self, now_ms: int) -> Mark:

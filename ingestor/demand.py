@@ -6,12 +6,12 @@ from typing import Final
 import msgspec
 
 from binance.routes import is_served
-from market.announcements import LEASE_S, Demand
+from ingestor.books import upstream_of
+from market.announcements import LEASE_S, MAX_STREAMS_PER_REPLICA, Demand
 from market.errors import MarketError
 from market.streams import StreamName
 
 MAX_REPLICAS: Final = 256
-MAX_STREAMS_PER_REPLICA: Final = 16_384
 MAX_STREAMS: Final = 32_768
 """Streams that are carried at most, whoever wants them."""
 
@@ -72,7 +72,7 @@ class Leases:
                 stream = StreamName.parse(text)
             except MarketError:
                 continue
-            if is_served(stream):
+            if is_served(upstream_of(stream)):
                 streams.add(stream)
         self.ignored_streams_total += len(texts) - len(streams)
         return frozenset(streams)

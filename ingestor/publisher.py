@@ -15,7 +15,7 @@ from ingestor.memory import Memory
 from market.cursors import cursor_of
 from market.messages import Message
 from market.payloads import Ticker, decode_payload
-from market.streams import ALL, Kind, Market, StreamName, price_key
+from market.streams import ARRAY, Kind, Market, StreamName, price_key
 from market.views import price_update
 
 logger = structlog.get_logger(__name__)
@@ -72,10 +72,13 @@ class Publisher:
         except (msgspec.MsgspecError, ValueError) as error:
             self._note_malformed(stream, payload, error)
             return
-        message = Message(stream, cursor, received_us, payload)
+        self.add(Message(stream, cursor, received_us, payload))
+
+    def add(self, message: Message) -> None:
+        """Publish a message that is made already; returns at once."""
         self.backlog.add(message)
-        if stream.is_state:
-            self._latest[stream] = message
+        if message.stream.is_state:
+            self._latest[message.stream] = message
         else:
             self._memory.keep(message)
         self._arrived.set()
@@ -115,7 +118,7 @@ class Publisher:
         values: dict[str, bytes] = {}
         for stream, message in latest.items():
             values[stream.last_key] = message.encode()
-            if stream.kind is not Kind.TICKER or stream.market is not Market.SPOT or stream.symbol == ALL:
+            if stream.kind is not Kind.TICKER or stream.market is not Market.SPOT or stream.symbol == ARRAY:
                 continue
             try:
                 ticker = decode_payload(stream, message.payload)

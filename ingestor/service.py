@@ -8,9 +8,11 @@ from typing import Final
 import msgspec
 import structlog
 
+from binance.rest import RestClient
 from binance.settings import Endpoints
 from bus.base import Bus
 from bus.loglimit import LogLimit
+from ingestor.books import Books, upstream_of
 from ingestor.demand import Leases
 from ingestor.feed import Feed
 from ingestor.memory import Memory
@@ -27,6 +29,7 @@ from market.announcements import (
     encode,
     resume_answers,
 )
+from market.streams import StreamName
 
 logger = structlog.get_logger(__name__)
 
@@ -52,7 +55,9 @@ class Ingestor:
         self.leases = Leases(settings.default_tickers)
         self.memory = Memory()
         self.publisher = Publisher(bus, self.memory)
-        self.feed = Feed(endpoints, settings.symbols_per_worker, self.publisher.take, self._note_state)
+        self.feed = Feed(endpoints, settings.symbols_per_worker, self._take, self._note_state)
+        self._rest = RestClient(endpoints, ledger=bus)
+        self.books = Books(self._rest, self.publisher.add)
         self.malformed_demands_total = 0
         self._settings = settings
         self._bus = bus
@@ -70,7 +75,7 @@ class Ingestor:
         """Begin to connect, listen and publish; returns at once."""
         self._running = True
         self.publisher.start()
-        self.feed.carry(self.leases.wanted)
+        self._carry()
         self._tasks = [asyncio.create_task(work) for work in (self._expire(), self._announce(), self._report())]
 
     async def close(self) -> None:
@@ -83,7 +88,9 @@ class Ingestor:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.feed.close()
+        await self.books.close()
         await self.publisher.close()
+        await self._rest.close()
 
     @property
     def status(self) -> FeedStatus:
@@ -119,8 +126,8 @@ class Ingestor:
             if (held_back := self._malformed_log.admit()) is not None:
                 logger.warning("malformed question", error=str(error), start=body[:200], held_back=held_back)
             return
-        answer = self.memory.answer(ask)
-        if answer.streams and self._running:
+        answer = msgspec.structs.replace(self.memory.answer(ask), books=self.books.answer(ask.books))
+        if (answer.streams or answer.books) and self._running:
             task = asyncio.get_running_loop().create_task(
                 self._bus.announce(resume_answers(ask.replica), encode(answer))
             )
@@ -134,8 +141,7 @@ class Ingestor:
 
     def _apply_change(self) -> None:
         self._change = None
-        self.feed.carry(self.leases.wanted)
-        self.memory.carry(self.leases.wanted)
+        self._carry()
         logger.info(
             "demand changed",
             streams=len(self.feed.streams),
@@ -143,6 +149,24 @@ class Ingestor:
             connections=len(self.feed.connections),
         )
         self._note_state()
+
+    def _carry(self) -> None:
+        """Carry what is wanted, books by the streams they are made of."""
+        wanted = self.leases.wanted
+        self.books.carry(stream for stream in wanted if self._maintains(stream))
+        self.feed.carry({upstream_of(stream) for stream in wanted})
+        self.memory.carry(wanted)
+
+    @staticmethod
+    def _maintains(_stream: StreamName) -> bool:
+        """Whether this ingestor is the one in the cluster that maintains and publishes a book: alone, it is."""
+        return True
+
+    def _take(self, stream: StreamName, payload: bytes, received_us: int) -> None:
+        """Publish one message, and have the book changed that is made of it."""
+        self.books.take(stream, payload, received_us)
+        if stream in self.leases.wanted:
+            self.publisher.take(stream, payload, received_us)
 
     def _note_state(self) -> None:
         if self.feed.connected != self._was_connected:
@@ -182,4 +206,7 @@ class Ingestor:
                 dropped=self.publisher.backlog.dropped_total,
                 conflated=self.publisher.backlog.conflated_total,
                 malformed=self.publisher.malformed_total,
+                books=len(self.books),
+                book_syncs=self.books.synced_total,
+                book_gaps=self.books.gaps_total,
             )

@@ -17,6 +17,8 @@ RESUME_TOPIC: Final = "resume"
 
 LEASE_S: Final = 6.0
 """How long an announcement holds without being repeated, in s."""
+MAX_STREAMS_PER_REPLICA: Final = 16_384
+"""Streams that one replica may want: 500 symbols of both markets in 16 kinds and intervals each."""
 REPEAT_S: Final = 2.0
 """How often whole announcements are repeated, in s."""
 
@@ -62,11 +64,15 @@ class Canary(msgspec.Struct, frozen=True):
 
 
 class ResumeAsk(msgspec.Struct, frozen=True):
-    """A replica asks what it did not receive itself: for each stream (text form) what came since a cursor."""
+    """A replica asks what it did not receive itself, by streams (text form).
+
+    `since`: what came since a cursor; `books`: which books it lacks as a whole.
+    """
 
     replica: str
     ask: int
-    since: dict[str, int]
+    since: dict[str, int] = {}
+    books: list[str] = []
 
 
 class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
@@ -80,11 +86,13 @@ class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
 class ResumeAnswer(msgspec.Struct, frozen=True):
     """An ingestor's answer, by stream: the message with the cursor asked for and all that came after it.
 
-    Streams whose past is not remembered that far are left out.
+    Streams whose past is not remembered that far are left out. `books` has the `bookSnapshot` of
+    each book asked for that is maintained there; the changes that follow it are published.
     """
 
     ask: int
     streams: dict[str, list[KeptMessage]]
+    books: dict[str, KeptMessage] = {}
 
 
 def resume_answers(replica: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import field
 
-from market.streams import PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
 
 
 class _TradeId(msgspec.Struct, gc=False):
@@ -38,7 +38,7 @@ def _struct_of(market: Market, kind: Kind) -> type[_Cursor]:
         return _AggregateId
     if kind in PARTIAL_DEPTHS and market is Market.SPOT:
         return _LastUpdateId
-    if kind in PARTIAL_DEPTHS or kind in (Kind.DEPTH, Kind.BOOK_TICKER):
+    if kind in PARTIAL_DEPTHS or kind in (Kind.DEPTH, Kind.BOOK, Kind.BOOK_TICKER):
         return _UpdateId
     return _EventTime
 
@@ -46,13 +46,16 @@ def _struct_of(market: Market, kind: Kind) -> type[_Cursor]:
 _DECODERS: Final[dict[tuple[Market, Kind], msgspec.json.Decoder[Any]]] = {
     (market, kind): msgspec.json.Decoder(_struct_of(market, kind)) for market in Market for kind in Kind
 }
+_ARRAY_DECODER: Final = msgspec.json.Decoder(_EventTime)
 
 
 def cursor_of(stream: StreamName, payload: bytes) -> int:
     """The cursor of one payload; only the one field it needs is decoded.
 
-    trade `t`, aggTrade `a`, bookTicker and depth `u`, spot partial depth `lastUpdateId`, all
-    others the event time `E`. Raises msgspec.ValidationError where the field is missing.
+    trade `t`, aggTrade `a`, bookTicker, depth and book `u`, spot partial depth `lastUpdateId`, all
+    others the event time `E`; also those that tell of many symbols, as ids are a symbol's own.
+    Raises msgspec.ValidationError where the field is missing.
     """
-    found: _Cursor = _DECODERS[stream.market, stream.kind].decode(payload)
+    decoder = _ARRAY_DECODER if stream.symbol == ARRAY else _DECODERS[stream.market, stream.kind]
+    found: _Cursor = decoder.decode(payload)
     return found.cursor

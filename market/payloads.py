@@ -135,6 +135,31 @@ class DepthUpdate(msgspec.Struct, frozen=True, gc=False):
     previous_update_id: int | None = field(name="pu", default=None)  # futures only
 
 
+BOOK_SNAPSHOT: Final = "bookSnapshot"
+"""`BookUpdate.event` of a whole book."""
+
+
+class BookUpdate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One message of a maintained book (`@book`): Binance's `depthUpdate` as it came, or our `bookSnapshot`.
+
+    Of a snapshot the levels are the whole book, best first, as of `last_update_id`.
+    """
+
+    event: str = field(name="e")
+    event_ms: int = field(name="E")
+    symbol: str = field(name="s")
+    last_update_id: int = field(name="u")
+    bids: list[Level] = field(name="b")
+    asks: list[Level] = field(name="a")
+    first_update_id: int | None = field(name="U", default=None)  # None = a snapshot
+    previous_update_id: int | None = field(name="pu", default=None)  # futures only
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether it replaces the book rather than changing it."""
+        return self.event == BOOK_SNAPSHOT
+
+
 class MarkPrice(msgspec.Struct, frozen=True, gc=False):
     """Mark price and funding of a futures contract (`@markPrice`)."""
 
@@ -174,6 +199,7 @@ Payload: TypeAlias = (
     | BookTicker
     | SpotPartialDepth
     | DepthUpdate
+    | BookUpdate
     | MarkPrice
     | ForceOrder
 )
@@ -186,6 +212,7 @@ _BY_KIND: Final[Mapping[Kind, type[msgspec.Struct]]] = {
     Kind.MINI_TICKER: MiniTicker,
     Kind.BOOK_TICKER: BookTicker,
     Kind.DEPTH: DepthUpdate,
+    Kind.BOOK: BookUpdate,
     Kind.MARK_PRICE: MarkPrice,
     Kind.FORCE_ORDER: ForceOrder,
     **dict.fromkeys(PARTIAL_DEPTHS, DepthUpdate),

@@ -38,9 +38,9 @@ def typed_streams(
     return [StreamName.of(place, ALL if symbol.upper() == "ALL" else symbol, kind, option) for symbol in symbols]
 
 
-def asset_stream(asset: str) -> StreamName:
-    """The spot ticker of a base asset (`BTC` means BTCUSDT). Raises MarketError (invalid_symbol)."""
-    return StreamName.of(Market.SPOT, f"{asset}{QUOTE}", Kind.TICKER)
+def asset_stream(asset: str, kind: Kind = Kind.TICKER) -> StreamName:
+    """The spot stream of a base asset (`BTC` means BTCUSDT). Raises MarketError (invalid_symbol)."""
+    return StreamName.of(Market.SPOT, f"{asset}{QUOTE}", kind)
 
 
 def asset_of(symbol: str) -> str:

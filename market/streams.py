@@ -16,7 +16,12 @@ from market.errors import Code, MarketError
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
 
 ALL: Final = "*"
-"""The symbol that stands for every trading symbol of a market."""
+"""The symbol that stands for every trading symbol of a market, whose streams come one by one."""
+ARRAY: Final = "!"
+"""The symbol of Binance's own all-market streams (`!miniTicker@arr`), whose messages tell of many symbols at once.
+
+Not so liquidations: `!forceOrder@arr` brings one symbol's at a time, and is therefore ALL's.
+"""
 
 
 class Market(StrEnum):
@@ -27,7 +32,7 @@ class Market(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a stream carries, in Binance's own words."""
+    """What a stream carries, in Binance's own words; `book` is ours."""
 
     KLINE = "kline"
     TICKER = "ticker"
@@ -36,6 +41,8 @@ class Kind(StrEnum):
     DEPTH10 = "depth10"
     DEPTH20 = "depth20"
     DEPTH = "depth"
+    BOOK = "book"
+    """A maintained order book: whole at first, then its changes."""
     BOOK_TICKER = "bookTicker"
     TRADE = "trade"
     AGG_TRADE = "aggTrade"
@@ -45,7 +52,7 @@ class Kind(StrEnum):
 
 PARTIAL_DEPTHS: Final = frozenset({Kind.DEPTH5, Kind.DEPTH10, Kind.DEPTH20})
 FUTURES_ONLY: Final = frozenset({Kind.MARK_PRICE, Kind.FORCE_ORDER})
-EVENT_KINDS: Final = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.FORCE_ORDER})
+EVENT_KINDS: Final = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK, Kind.FORCE_ORDER})
 """Kinds of which every message matters; of all others (state kinds) only the latest value does."""
 
 _EVENTS: Final = {**dict.fromkeys(PARTIAL_DEPTHS, "depth"), Kind.FORCE_ORDER: "liquidation"}
@@ -56,10 +63,11 @@ _DEPTH_SPEEDS: Final = {
     Market.FUTURES: frozenset({"", "0ms", "100ms", "250ms", "500ms"}),
 }
 _NO_OPTION: Final = frozenset({""})
+_ARRAY_KINDS: Final = frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE})
 _SYMBOL: Final = re.compile(r"[^\W_][\w-]{0,39}\Z")
 _KIND_AND_OPTION: Final = re.compile(
     r"kline_(?P<interval>\d{1,2}[smhdwM](?:@\+08:00)?)\Z"
-    r"|(?P<kind>ticker|miniTicker|depth(?:5|10|20)?|bookTicker|trade|aggTrade|markPrice|forceOrder)"
+    r"|(?P<kind>ticker|miniTicker|depth(?:5|10|20)?|bookTicker|book|trade|aggTrade|markPrice|forceOrder)"
     r"(?:@(?P<speed>\d{1,4}m?s))?\Z"
 )
 # All-market streams as Binance spells them; the value is the kind. `!ticker@arr` is gone from spot.
@@ -69,7 +77,7 @@ _ALL_MARKET: Final = re.compile(
 
 
 class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
-    """One stream: market, lower-case symbol (`*` = all), kind, and the kind's option.
+    """One stream: market, lower-case symbol (`*` = all, `!` = an all-market stream), kind, and the kind's option.
 
     The option is the interval of a kline (`1m`, on spot also `1m@+08:00`), the speed of depth
     (`100ms`) and markPrice (`1s`), and empty otherwise. Build through `parse` or `of`: both check.
@@ -93,10 +101,14 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
     def of(cls, market: Market, symbol: str, kind: Kind, option: str = "") -> Self:
         """A checked stream from its parts; the symbol may be in any case. Raises MarketError."""
         name = symbol.lower()
-        if name != ALL and not _SYMBOL.match(name):
+        if name not in (ALL, ARRAY) and not _SYMBOL.match(name):
             raise MarketError(Code.INVALID_SYMBOL, f"Invalid symbol: {symbol[:40]}")
         if kind in FUTURES_ONLY and market is not Market.FUTURES:
             raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on futures")
+        if kind is Kind.BOOK and name == ALL:
+            raise MarketError(Code.INVALID_STREAM, "A book is of one symbol")
+        if name == ARRAY and kind not in _ARRAY_KINDS:
+            raise MarketError(Code.INVALID_STREAM, f"There is no all-market stream of {kind}")
         if option not in _options(market, kind):
             raise MarketError(Code.INVALID_STREAM, f"Invalid option for {market} {kind}: {option or 'missing'}")
         return cls(market, name, kind, option)
@@ -106,10 +118,13 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
 
     @property
     def binance_name(self) -> str:
-        """The name in Binance's protocol, `btcusdt@kline_1m`; all-market streams as `!markPrice@arr@1s`."""
-        if self.symbol == ALL:
-            if self.kind is Kind.BOOK_TICKER:
-                return "!bookTicker"
+        """The name in Binance's protocol, `btcusdt@kline_1m`; all-market streams as `!markPrice@arr@1s`.
+
+        ALL has none, liquidations aside: it is many streams.
+        """
+        if self.symbol == ARRAY and self.kind is Kind.BOOK_TICKER:
+            return "!bookTicker"
+        if self.symbol == ARRAY or (self.symbol == ALL and self.kind is Kind.FORCE_ORDER):
             return f"!{self.kind}@arr" + (f"@{self.option}" if self.option else "")
         return f"{self.symbol}@{self._kind_text}"
 
@@ -130,8 +145,8 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
 
     @property
     def subject(self) -> str:
-        """NATS subject of the stream's messages; `*` is a wildcard there and becomes `ALL`."""
-        symbol = "ALL" if self.symbol == ALL else self.symbol
+        """NATS subject of the stream's messages; `*` is a wildcard there and becomes `ALL`, `!` becomes `ARRAY`."""
+        symbol = {ALL: "ALL", ARRAY: "ARRAY"}.get(self.symbol, self.symbol)
         return f"md.{self.market}.{symbol}.{self._kind_text}"
 
     @property
@@ -172,9 +187,10 @@ def _parse(text: str, market: Market | None) -> StreamName:
         # Names without a prefix mean spot wherever spot has such a stream.
         spot_has_it = kind is Kind.MINI_TICKER
         fallback = Market.SPOT if spot_has_it else Market.FUTURES
-        return StreamName.of(market or fallback, ALL, kind, every["option"] or "")
+        symbol = ALL if kind is Kind.FORCE_ORDER else ARRAY
+        return StreamName.of(market or fallback, symbol, kind, every["option"] or "")
     symbol, at, rest = name.partition("@")
-    parts = _KIND_AND_OPTION.match(rest) if at else None
+    parts = _KIND_AND_OPTION.match(rest) if at and symbol != ARRAY else None
     if parts is None:
         raise MarketError(Code.INVALID_STREAM, f"Invalid stream: {text[:80]}")
     kind = Kind(parts["kind"] or Kind.KLINE)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import field
 
 from market.errors import Code, MarketError
-from market.streams import ALL, Market, StreamName
+from market.streams import ALL, ARRAY, Market, StreamName
 
 
 class SymbolInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -77,7 +77,7 @@ class Catalog:
 
     def check(self, stream: StreamName) -> None:
         """Raise MarketError (unknown_symbol with a suggestion, not_trading) unless `stream` can deliver."""
-        if stream.symbol == ALL:
+        if stream.symbol in (ALL, ARRAY):
             return
         info = self.get(stream.symbol)
         name = stream.symbol.upper()

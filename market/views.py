@@ -4,7 +4,7 @@ A view is bytes of JSON, made once per message and shared by all its receivers.
 """
 
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import msgspec
@@ -47,6 +47,9 @@ class ScaledPrice(msgspec.Struct, frozen=True, rename="camel"):
     time: int
 
 
+SCALED_DECIMALS: Final = 4
+"""The decimals of document 004's example, which its clients may take for granted."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -84,15 +87,32 @@ def scaled_price(asset: str, book: BookTicker, decimals: int, time_s: int) -> by
     return _encode(ScaledPrice(asset, bid, ask, decimals, time_s))
 
 
+def price_decimals(book: BookTicker, tick_size: str | None) -> int:
+    """The decimals that make document 004's prices of one symbol exact: 4, or more where its tick is finer.
+
+    The tick is what the symbol list says (None while it is unknown); a price that is finer still,
+    as after a change of the tick, gets the decimals that it needs. Raises ValueError for what is
+    no price.
+    """
+    return max(SCALED_DECIMALS, decimals_of(tick_size or "1"), decimals_of(book.bid), decimals_of(book.ask))
+
+
 def decimals_of(step: str) -> int:
-    """How many digits after the point a tick or step size (`0.01000000`) has: 2."""
-    return max(0, -int(Decimal(step).normalize().as_tuple().exponent))
+    """How many digits after the point a price, tick or step size (`0.01000000`) needs: 2."""
+    return max(0, -int(_decimal(step).normalize().as_tuple().exponent))
 
 
 def _scale(price: str, decimals: int) -> int:
-    scaled = Decimal(price).scaleb(decimals)
+    scaled = _decimal(price).scaleb(decimals)
     if scaled != scaled.to_integral_value():
         raise ValueError(f"{price} does not fit {decimals} decimals")
     if abs(scaled) > MAX_SAFE_INTEGER:
         raise ValueError(f"{price} with {decimals} decimals exceeds a safe integer")
     return int(scaled)
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an ArithmeticError
+        raise ValueError(f"{text[:40]} is no decimal number") from None

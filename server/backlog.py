@@ -1,6 +1,7 @@
 """What a client that lags behind is still owed: the latest of each state stream, a bounded queue of events. Pure."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from market.streams import StreamName
 from server.encodings import Encoding
@@ -8,6 +9,9 @@ from server.frames import Frame
 
 BUFFER_BYTES: Final = 1024 * 1024
 """Queued event frames that one client may be owed, in bytes (`CLIENT_BUFFER_BYTES`)."""
+
+AfterGap: TypeAlias = Callable[[StreamName, Encoding], Frame | None]
+"""Makes the frame, if any, that stands for what a client missed of an event stream."""
 
 
 class _Owed:
@@ -28,13 +32,15 @@ class Backlog:
 
     Of a state stream only the latest frame is kept (conflation). Frames of event streams queue up to
     `limit_bytes` together; once one is dropped, everything after it is, until the queue was taken:
-    so what is missing is one stretch, and the notice that counts it stands in its place.
+    so what is missing is one stretch, and the notice that counts it stands in its place, followed by
+    what `after_gap` makes of it.
     """
 
-    __slots__ = ("_bytes", "_limit_bytes", "_owed", "conflated", "dropped")
+    __slots__ = ("_after_gap", "_bytes", "_limit_bytes", "_owed", "conflated", "dropped")
 
-    def __init__(self, limit_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(self, limit_bytes: int = BUFFER_BYTES, after_gap: AfterGap | None = None) -> None:
         self._limit_bytes = limit_bytes
+        self._after_gap = after_gap
         self._owed: dict[tuple[StreamName, Encoding], _Owed] = {}
         self._bytes = 0
         self.conflated = 0
@@ -43,8 +49,8 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self._owed)
 
-    def add(self, frame: Frame) -> None:
-        """Owe the client `frame`, or count it as missed."""
+    def add(self, frame: Frame) -> bool:
+        """Owe the client `frame`, or count it as missed; False = it is lost, and nothing will say so."""
         owed = self._owed.setdefault((frame.stream, frame.encoding), _Owed())
         if frame.stream.is_state:
             if owed.frames:
@@ -54,9 +60,11 @@ class Backlog:
         elif owed.missed or self._bytes + len(frame.body) > self._limit_bytes:
             self._miss(owed, frame)
             self.dropped += 1
+            return owed.missed > 1 or frame.encoding.gap(frame.stream, owed.missed, owed.until) is not None
         else:
             owed.frames.append(frame)
             self._bytes += len(frame.body)
+        return True
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
         """Owe nothing more of a stream that the client has left."""
@@ -70,17 +78,22 @@ class Backlog:
         taken = 0
         while self._owed and taken < budget_bytes:
             key, owed = next(iter(self._owed.items()))
-            del self._owed[key]
             stream, encoding = key
+            after = []
+            # May add to what is owed, hence before that is taken.
+            if owed.missed and not stream.is_state and self._after_gap is not None:
+                frame = self._after_gap(stream, encoding)
+                after = [frame] if frame is not None else []
+            del self._owed[key]
             size = sum(len(frame.body) for frame in owed.frames)
-            taken += size
+            taken += size + sum(len(frame.body) for frame in after)
             if not stream.is_state:
                 self._bytes -= size
             notice = []
-            if owed.missed:
-                notice = [Frame(stream, owed.until, encoding, encoding.gap(stream, owed.missed, owed.until))]
+            if owed.missed and (body := encoding.gap(stream, owed.missed, owed.until)) is not None:
+                notice = [Frame(stream, owed.until, encoding, body)]
             # Replaced values came before the latest one, dropped events after the queued ones.
-            frames += [*notice, *owed.frames] if stream.is_state else [*owed.frames, *notice]
+            frames += [*notice, *owed.frames] if stream.is_state else [*owed.frames, *notice, *after]
         return frames
 
     @staticmethod

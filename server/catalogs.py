@@ -1,6 +1,7 @@
 """The symbol catalogs of a replica: loaded from exchangeInfo in the background, refreshed every hour."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -8,8 +9,7 @@ import structlog
 
 from binance.errors import RestError
 from binance.rest import RestClient
-from market.errors import Code, MarketError
-from market.streams import ALL, Market, StreamName
+from market.streams import ALL, ARRAY, Market, StreamName
 from market.symbols import Catalog
 
 REFRESH_S: Final = 3600.0
@@ -23,11 +23,12 @@ class Catalogs:
     """The catalog of each market, as far as the exchange has answered.
 
     Until it has, every well-formed name is accepted: a client is better served by a stream that
-    starts late than by a refusal that is wrong.
+    starts late than by a refusal that is wrong. `on_loaded` is called with each catalog that came.
     """
 
-    def __init__(self, rest: RestClient) -> None:
+    def __init__(self, rest: RestClient, on_loaded: Callable[[Catalog], None]) -> None:
         self._rest = rest
+        self._on_loaded = on_loaded
         self._catalogs: dict[Market, Catalog] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -46,17 +47,10 @@ class Catalogs:
         """The catalog of `market`, or None while it is unknown."""
         return self._catalogs.get(market)
 
-    def trading(self, market: Market) -> tuple[str, ...]:
-        """Upper-case names of all trading symbols. Raises MarketError (upstream_unavailable) while unknown."""
-        catalog = self._catalogs.get(market)
-        if catalog is None:
-            raise MarketError(Code.UPSTREAM, f"The {market} symbols are not known yet; try again")
-        return catalog.trading
-
     def check(self, stream: StreamName) -> None:
         """Raise MarketError (unknown_symbol, not_trading) if `stream` cannot deliver."""
         catalog = self._catalogs.get(stream.market)
-        if catalog is not None and stream.symbol != ALL:
+        if catalog is not None and stream.symbol not in (ALL, ARRAY):
             catalog.check(stream)
 
     async def _keep_fresh(self, market: Market) -> None:
@@ -64,8 +58,9 @@ class Catalogs:
         while True:
             try:
                 body = await self._rest.exchange_info(market)
-                self._catalogs[market] = Catalog.from_exchange_info(market, body)
-                log.info("catalog loaded", market=market, symbols=len(self._catalogs[market]))
+                catalog = self._catalogs[market] = Catalog.from_exchange_info(market, body)
+                self._on_loaded(catalog)
+                log.info("catalog loaded", market=market, symbols=len(catalog))
                 delay = RETRY_FIRST_S
                 await asyncio.sleep(REFRESH_S)
             except (RestError, msgspec.DecodeError) as error:

@@ -1,20 +1,28 @@
 """One stream on this replica: what was last said, the recent past, and who gets it."""
 
+from __future__ import annotations
+
 import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from market.messages import Message
 from market.ring import Ring
 from market.streams import StreamName
+from server.delivery import Delivery
 from server.encodings import Encoding
-from server.groups import Group, Pace
+from server.groups import Figures, Group, Pace
+
+if TYPE_CHECKING:
+    from server.every import EveryChannel
 
 
 class Channel:
     """One stream that this replica receives: its latest message, its recent past, and its groups."""
 
-    __slots__ = ("groups", "last", "linger", "pins", "ready", "ring", "seam_us", "stream")
+    __slots__ = ("every", "groups", "last", "linger", "pins", "ready", "ring", "seam_us", "stream")
 
-    def __init__(self, stream: StreamName, ready: "asyncio.Future[None]") -> None:
+    def __init__(self, stream: StreamName, ready: asyncio.Future[None]) -> None:
         self.stream = stream
         self.ready = ready
         """Done once the bus subscription stands and the last value was looked up."""
@@ -23,6 +31,8 @@ class Channel:
         self.seam_us = 0
         """`received_us` of the last value that came from the cache: live messages up to it are the same ones."""
         self.groups: dict[tuple[Encoding, Pace | None], Group] = {}
+        self.every: EveryChannel | None = None
+        """The open ALL that this stream is part of: its members get the messages too."""
         self.pins = 0
         """How many callers between `prepare` and `release` keep the channel open."""
         self.linger: asyncio.TimerHandle | None = None
@@ -32,6 +42,15 @@ class Channel:
         """Whether anybody is a member or about to become one."""
         return bool(self.groups) or self.pins > 0
 
+    @property
+    def parts(self) -> Collection[Channel]:
+        """The channels whose messages a member gets: this one, or of ALL one a symbol (server/every.py)."""
+        return (self,)
+
+    def new_group(self, encoding: Encoding, pace: Pace | None, delivery: Delivery, figures: Figures) -> Group:
+        """A group of members of this stream."""
+        return Group(self.stream, encoding, pace, delivery, figures)
+
     def take(self, message: Message) -> None:
         """Remember a live message and push it to all groups."""
         if message.received_us <= self.seam_us:
@@ -39,6 +58,9 @@ class Channel:
         self.last = message
         if self.ring is not None:
             self.ring.append(message)
+        if self.every is not None:
+            self.every.spread(message, self.groups)
+            return
         for group in self.groups.values():
             group.push(message)
 

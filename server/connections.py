@@ -22,7 +22,12 @@ class CloseReason(Enum):
 
     NORMAL = (1000, "")
     SHUTDOWN = (1000, "Server shutting down")
+    GOING_AWAY = (1001, "Server shutting down")
     TOO_MANY_REQUESTS = (1008, "Too many requests")
+    INVALID_STREAM = (1008, "Invalid request: invalid stream")
+    PONG_TIMEOUT = (1008, "Pong timeout")
+    INTERNAL = (1011, "Internal error")
+    TRY_LATER = (1013, "Too many streams here, try again later")
     SILENT = (4000, "ping_timeout")
     SLOW_CONSUMER = (4008, "slow_consumer")
 

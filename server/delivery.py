@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from market.streams import StreamName
-from server.backlog import BUFFER_BYTES, Backlog
+from server.backlog import BUFFER_BYTES, AfterGap, Backlog
 from server.encodings import Encoding
 from server.frames import Batch
 
@@ -46,11 +46,17 @@ class Delivery:
         self._check: asyncio.TimerHandle | None = None
         self._lag_limit_s = lag_limit_s
         self.buffer_bytes = buffer_bytes
+        self.after_gap: AfterGap | None = None
+        """Asked whenever a client is told that it missed messages; the hub answers."""
         self.writes_total = 0
         self.bytes_total = 0
         self.conflated_total = 0
         self.dropped_total = 0
         self.slow_consumers_total = 0
+
+    def new_backlog(self) -> Backlog:
+        """What a client that begins to lag is owed: nothing yet."""
+        return Backlog(self.buffer_bytes, self.after_gap)
 
     @property
     def lagging(self) -> int:
@@ -136,6 +142,11 @@ class Outbox:
         self._backlog: Backlog | None = None
         self._paused = False
 
+    @property
+    def lags(self) -> bool:
+        """Whether the client is owed anything that does not fit into its transport."""
+        return self._backlog is not None
+
     def write(self, data: bytes) -> None:
         """Send bytes that are not market data (acknowledgements, pings): they never wait in the backlog."""
         if self._pending is not None:
@@ -150,7 +161,10 @@ class Outbox:
             self.write(batch.deflated if self._deflate else batch.plain)
         else:
             for frame in batch.frames:
-                self._backlog.add(frame)
+                if not self._backlog.add(frame):
+                    self._delivery.slow_consumers_total += 1
+                    self._on_slow()
+                    return
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
         """Owe nothing more of a stream."""
@@ -171,7 +185,7 @@ class Outbox:
         """The transport holds HIGH_WATER_BYTES: from now on the client lags."""
         self._paused = True
         if self._backlog is None and self._transport is not None:
-            self._backlog = Backlog(self._delivery.buffer_bytes)
+            self._backlog = self._delivery.new_backlog()
             self._delivery.note_lag(self)
             self._transport.pause_reading()
 

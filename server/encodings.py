@@ -17,5 +17,9 @@ class Encoding(ABC):
         """The body of the frame that carries `message`. Raises ValueError for a payload it cannot read."""
 
     @abstractmethod
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
-        """The body that tells a client how many messages of `stream` it missed, the last with cursor `until`."""
+    def gap(self, stream: StreamName, missed: int, until: int) -> bytes | None:
+        """The body that tells a client how many messages of `stream` it missed, the last with cursor `until`.
+
+        None where the protocol has no words for it: values of a state stream are then replaced
+        silently, and a client that would miss an event is let go before it does.
+        """

@@ -62,8 +62,13 @@ class Group:
         """Send `message` to all members at the end of this turn, or when their pace allows."""
         if self.pace is not None:
             self._latest = message
-        else:
-            self._encode(message)
+        elif (frame := self.encode(message)) is not None:
+            self.add(frame)
+
+    @property
+    def held(self) -> Message | None:
+        """The message that waits for the beat; of a repeating pace none, as it is sent again anyway."""
+        return None if self.pace is None or self.pace.repeat else self._latest
 
     def beat(self) -> None:
         """Send the latest message: the pace's interval is over."""
@@ -74,7 +79,8 @@ class Group:
             self._latest = None
         elif time.time_ns() // 1000 - message.received_us > self.pace.fresh_ms * 1000:
             return
-        self._encode(message)
+        if (frame := self.encode(message)) is not None:
+            self.add(frame)
 
     def join(self, connection: Connection, latest: Message | None) -> None:
         """Add a member, who gets what comes from now on; `latest` is what a repeating pace begins with."""
@@ -85,10 +91,9 @@ class Group:
             self._latest = latest
 
     def leave(self, connection: Connection) -> None:
-        """Remove a member and whatever is still owed to it."""
+        """Remove a member."""
         del self.members[connection]
         del connection.groups[self.stream, self.encoding]
-        connection.forget(self.stream, self.encoding)
 
     def flush(self) -> None:
         """Hand what is pending to the members' outboxes, as one batch."""
@@ -100,15 +105,20 @@ class Group:
             connection.send(batch)
         self._figures.delivered_total += len(frames) * len(self.members)
 
-    def _encode(self, message: Message) -> None:
-        try:
-            frame = frame_of(message, self.encoding)
+    def encode(self, message: Message) -> Frame | None:
+        """The frame that carries `message`; None for one that cannot be encoded, which is counted."""
+        encoding = self.encoding
+        try:  # `frame_of` without the call: this is the hot path
+            return Frame(message.stream, message.cursor, encoding, encoding.encode(message))
         except ValueError as error:  # a payload that the exchange changed: this stream's problem alone
             self._figures.encode_errors_total += 1
             count = self._figures.encode_errors_total
             if count & (count - 1) == 0:  # 1, 2, 4, 8, ...
                 log.warning("payload not encoded", stream=str(message.stream), error=str(error), count=count)
-            return
+            return None
+
+    def add(self, frame: Frame) -> None:
+        """Send `frame` to all members at the end of this turn."""
         if not self._pending:
             self._delivery.schedule_group(self)
         self._pending.append(frame)

@@ -1,13 +1,14 @@
 """The WebSocket handshake: aiohttp routes the request, then its transport is ours.
 
-The one file that touches the insides of aiohttp; tests/server/test_engine.py fails loudly when a
-release changes what this relies on. Source: RFC 6455, 4.2; RFC 7692, 7.1.
+With server/http_answers.py the place that touches the insides of aiohttp; tests/server/test_engine.py
+fails loudly when a release changes what this relies on. Source: RFC 6455, 4.2; RFC 7692, 7.1.
 """
 
 import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -16,6 +17,7 @@ from websockets.exceptions import InvalidHandshake
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.headers import parse_extension
 
+from server.http_answers import Taken
 from server.websocket import WebSocket
 
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -33,9 +35,10 @@ def take_over(request: web.Request, open_on: OpenWebSocket) -> web.StreamRespons
     if request.headers.get("Sec-WebSocket-Version") != "13" or not _is_key(key):
         return web.Response(status=426, headers={"Sec-WebSocket-Version": "13"}, text="Not a WebSocket handshake")
     if transport is None:  # gone already
-        return _Taken()
+        return Taken()
     accept = base64.b64encode(hashlib.sha1(key.encode() + _WEBSOCKET_GUID).digest()).decode()  # noqa: S324 # RFC 6455
-    extension = _agree_on_deflate(request.headers.getall("Sec-WebSocket-Extensions", []))
+    offered = request.headers.getall("Sec-WebSocket-Extensions", None)
+    extension = _agree_on_deflate(tuple(offered)) if offered else ""
     answer = (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n"
@@ -46,22 +49,13 @@ def take_over(request: web.Request, open_on: OpenWebSocket) -> web.StreamRespons
     transport.write(answer.encode())
     ws = open_on(transport, deflate=bool(extension))
     transport.set_protocol(ws)
+    ws.outbox.flush()  # what it begins with leaves in the same write as the answer
     handler.transport = None  # or losing the connection, as aiohttp must believe it did, would close it
     handler.connection_lost(None)
     transport.resume_reading()  # aiohttp pauses it when much came behind the request
     if tail:
         asyncio.get_running_loop().call_soon(ws.data_received, bytes(tail))
-    return _Taken()
-
-
-class _Taken(web.Response):
-    """What a handler answers whose transport was taken over: aiohttp has nothing left to send."""
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Send nothing."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send nothing."""
+    return Taken()
 
 
 def _is_key(key: str) -> bool:
@@ -71,7 +65,8 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def _agree_on_deflate(headers: list[str]) -> str:
+@lru_cache(maxsize=64)
+def _agree_on_deflate(headers: tuple[str, ...]) -> str:
     """The permessage-deflate extension that both sides can do, as a header's value; empty for none (RFC 7692, 7.1).
 
     The client must not use context takeover: then each of its messages can be read on its own. What

@@ -1,5 +1,8 @@
 """The hub: who wants what on this replica, what was last said, and the way of a message to its members.
 
+A stream is a symbol's, or ALL (server/every.py): `spot:*@kline_1m` is prepared, joined and left like
+any other, and what its members get are the messages of each symbol's stream, as these.
+
 Ordering a client can rely on: `prepare` first (it may wait for the bus), then, without an await in
 between, `join` and the door's reply. Whatever arrives later is sent after the reply.
 """
@@ -11,13 +14,18 @@ from typing import Any, Final
 import structlog
 
 from bus.base import Bus
-from market.announcements import DEMAND_TOPIC, REPEAT_S, Demand, encode
+from market.announcements import DEMAND_TOPIC, MAX_STREAMS_PER_REPLICA, REPEAT_S, Demand, encode
+from market.errors import Code, MarketError
 from market.messages import Message
-from market.streams import StreamName
+from market.streams import Kind, Market, StreamName
+from market.symbols import Catalog
+from server.books import BookChannel, Books
 from server.channels import Channel
 from server.connections import Connection
 from server.delivery import Delivery
 from server.encodings import Encoding
+from server.every import EveryChannel, EveryGroup, every_of, is_every
+from server.frames import Frame
 from server.groups import Beats, Figures, Group, Pace
 from server.resume import Resume
 
@@ -39,14 +47,19 @@ class Hub:
         self._always = tuple(always)
         self._linger_s = linger_s
         self._channels: dict[StreamName, Channel] = {}
+        self._trading: dict[Market, tuple[str, ...]] = {}
         self._beats = Beats()
-        self._resume = Resume(bus, replica)
+        self.resume = Resume(bus, replica)
+        self._books = Books(self.resume)
         self._demand_changed = asyncio.Event()
+        self._opened: list[Channel] = []
+        """Channels that await their subscription, until the end of the call that opened them."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.figures = Figures()
         self.received_total = 0
         self.unwanted_total = 0
         bus.on_messages(self.deliver)
+        delivery.after_gap = self._after_gap
 
     async def start(self) -> None:
         """Open the channels that are always wanted and begin to announce demand."""
@@ -58,6 +71,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._books.close()
         self._beats.close()
         for channel in self._channels.values():
             if channel.linger:
@@ -67,26 +81,41 @@ class Hub:
     async def prepare(self, streams: Iterable[StreamName]) -> None:
         """Open a channel for each of `streams` and look up its last value; pairs with `release`.
 
-        Returns once the bus delivers them, or at once while the bus is away.
+        Returns once the bus delivers them, or at once while the bus is away. ALL of a market whose
+        catalog has not come yet stands for nothing until `follow`. Raises MarketError
+        (too_many_streams) where this replica would have more than ingestors take from one.
         """
         wanted = list(streams)
-        opened = [self._open(stream) for stream in wanted if stream not in self._channels]
+        self._check_room(wanted)
         for stream in wanted:
+            if stream not in self._channels:
+                self._open(stream)
             self._channels[stream].pins += 1
-        if opened:
-            self._demand_changed.set()
-            self._spawn(self._begin(opened))
+        self._begin_opened()
         await asyncio.gather(*(asyncio.shield(self._channels[stream].ready) for stream in wanted))
+
+    def is_ready(self, streams: Iterable[StreamName]) -> bool:
+        """Whether all of `streams` can be joined now: `prepare` would have nothing to wait for."""
+        return all((channel := self._channels.get(stream)) and channel.ready.done() for stream in streams)
+
+    def follow(self, catalog: Catalog) -> None:
+        """Let ALL of the catalog's market stand for the symbols that trade now: listings come, delistings go."""
+        self._trading[catalog.market] = catalog.trading
+        for channel in tuple(self._channels.values()):
+            if isinstance(channel, EveryChannel) and channel.stream.market is catalog.market:
+                self._fit(channel)
+        self._begin_opened()
 
     async def backfill(self, since: Mapping[StreamName, int]) -> None:
         """Ask for the past of prepared event streams that does not reach back to these cursors here."""
         unknown = {
             stream: cursor
             for stream, cursor in since.items()
-            if not stream.is_state and self._channels[stream].since(cursor) is None
+            if not stream.is_state and (channel := self._channels.get(stream)) and channel.since(cursor) is None
         }
-        for stream, messages in (await self._resume.ask(unknown)).items():
-            self._channels[stream].backfill(messages)
+        for stream, messages in (await self.resume.ask(unknown)).items():
+            if stream in self._channels:  # a part of ALL may have been delisted meanwhile
+                self._channels[stream].backfill(messages)
 
     def release(self, streams: Iterable[StreamName]) -> None:
         """Undo one `prepare`: what has no member by now begins to linger."""
@@ -98,23 +127,35 @@ class Hub:
     def join(self, connection: Connection, stream: StreamName, encoding: Encoding, pace: Pace | None = None) -> Channel:
         """Make `connection` a member of a prepared stream; the channel has the latest message and the recent past.
 
-        A member that joins again with another pace changes to that pace.
+        A member that joins again with another pace changes to that pace. What a member of ALL also
+        wants by name comes once, at the pace of the name, whichever was joined first.
         """
         channel = self._channels[stream]
         self.leave(connection, stream, encoding)
         group = channel.groups.get((encoding, pace))
         if group is None:
-            group = channel.groups[encoding, pace] = Group(stream, encoding, pace, self._delivery, self.figures)
+            group = channel.groups[encoding, pace] = channel.new_group(encoding, pace, self._delivery, self.figures)
             self._beats.add(group)
+        if every := self._membership_in_every(connection, stream, encoding):
+            every.exclude(connection, stream)
         group.join(connection, channel.last)
         return channel
 
     def leave(self, connection: Connection, stream: StreamName, encoding: Encoding) -> bool:
-        """End a membership; False where there was none."""
+        """End a membership; False where there was none.
+
+        Who leaves a symbol and stays in ALL, or the other way round, misses nothing of that symbol.
+        """
         group = connection.groups.get((stream, encoding))
         if group is None:
             return False
-        self._leave(connection, group)
+        every = self._membership_in_every(connection, stream, encoding)
+        if every is None:
+            self._leave(connection, group)
+        else:
+            group.flush()
+            self._end(connection, group)
+            every.include(connection, stream, group.held)
         return True
 
     def drop(self, connection: Connection) -> None:
@@ -123,10 +164,14 @@ class Hub:
             self._leave(connection, group)
 
     def members(self, stream: StreamName, encoding: Encoding) -> list[Connection]:
-        """Who gets `stream` in `encoding`, at whatever pace."""
+        """Who gets `stream` in `encoding`, at whatever pace, by name or through ALL; each once."""
         channel = self._channels.get(stream)
-        groups = channel.groups.values() if channel else ()
-        return [member for group in groups if group.encoding is encoding for member in group.members]
+        found: dict[Connection, None] = {}
+        for source in (channel, channel.every) if channel else ():
+            for group in source.groups.values() if source else ():
+                if group.encoding is encoding:
+                    found.update(group.members)
+        return list(found)
 
     def last(self, stream: StreamName) -> Message | None:
         """The latest message of a stream that is open here."""
@@ -147,17 +192,32 @@ class Hub:
     @property
     def streams(self) -> list[StreamName]:
         """The streams that this replica receives now."""
-        return list(self._channels)
+        return [stream for stream in self._channels if not is_every(stream)]
 
     def member_counts(self) -> dict[StreamName, int]:
-        """How many memberships each stream has that has any."""
+        """How many memberships each stream has that has any; those in ALL count there alone."""
         return {
             channel.stream: sum(len(group.members) for group in channel.groups.values())
             for channel in self._channels.values()
             if channel.groups
         }
 
+    @staticmethod
+    def _membership_in_every(connection: Connection, stream: StreamName, encoding: Encoding) -> EveryGroup | None:
+        """The group in which `connection` gets `stream` through ALL, if it does."""
+        every = every_of(stream)
+        group = connection.groups.get((every, encoding)) if every else None
+        return group if isinstance(group, EveryGroup) else None
+
     def _leave(self, connection: Connection, group: Group) -> None:
+        """End a membership, and owe nothing more of what is not wanted by name."""
+        parts = self._channels[group.stream].parts
+        self._end(connection, group)
+        for part in parts:
+            if (part.stream, group.encoding) not in connection.groups:
+                connection.forget(part.stream, group.encoding)
+
+    def _end(self, connection: Connection, group: Group) -> None:
         group.leave(connection)
         if not group.members:
             channel = self._channels[group.stream]
@@ -165,10 +225,50 @@ class Hub:
             self._beats.remove(group)
             self._linger(channel)
 
+    def _check_room(self, wanted: Iterable[StreamName]) -> None:
+        added = sum(
+            len(self._trading.get(stream.market, ())) if is_every(stream) else 1
+            for stream in wanted
+            if stream not in self._channels
+        )
+        if added and len(self._channels) + added > MAX_STREAMS_PER_REPLICA:
+            raise MarketError(
+                Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS_PER_REPLICA} streams a replica; try again later"
+            )
+
     def _open(self, stream: StreamName) -> Channel:
-        channel = Channel(stream, asyncio.get_running_loop().create_future())
-        self._channels[stream] = channel
+        ready = asyncio.get_running_loop().create_future()
+        if is_every(stream):
+            every = self._channels[stream] = EveryChannel(stream, ready)
+            self._fit(every)
+            self._spawn(self._await_parts(every))
+            return every
+        is_book = stream.kind is Kind.BOOK
+        channel = self._channels[stream] = self._books.open(stream, ready) if is_book else Channel(stream, ready)
+        self._opened.append(channel)
         return channel
+
+    def _fit(self, every: EveryChannel) -> None:
+        added, removed = every.fit(self._trading.get(every.stream.market, ()))
+        for stream in added:
+            every.add(self._channels.get(stream) or self._open(stream))
+        for stream in removed:
+            self._linger(every.remove(stream))
+
+    @staticmethod
+    async def _await_parts(every: EveryChannel) -> None:
+        try:
+            if parts := [part.ready for part in every.parts]:
+                await asyncio.wait(parts)
+        finally:
+            every.ready.set_result(None)
+
+    def _begin_opened(self) -> None:
+        """Announce and subscribe to what was opened, all at once."""
+        opened, self._opened = self._opened, []
+        if opened:
+            self._demand_changed.set()
+            self._spawn(self._begin(opened))
 
     async def _begin(self, channels: list[Channel]) -> None:
         """Subscribe and look up last values, in this order, so that no message falls in between."""
@@ -179,9 +279,15 @@ class Hub:
                 if data is not None and channel.last is None:
                     channel.last = Message.decode(channel.stream, data)
                     channel.seam_us = channel.last.received_us
+            await self._books.load(channels)
         finally:
             for channel in channels:
                 channel.ready.set_result(None)
+
+    def _after_gap(self, stream: StreamName, encoding: Encoding) -> Frame | None:
+        """What a client gets that has missed messages of an event stream: of a book a snapshot."""
+        channel = self._channels.get(stream)
+        return channel.renewal(encoding) if isinstance(channel, BookChannel) else None
 
     def _linger(self, channel: Channel) -> None:
         """Close a channel that nobody wants, but only if nobody wants it a little later either."""
@@ -194,20 +300,29 @@ class Hub:
         channel.linger = None
         if channel.wanted:
             return
-        del self._channels[channel.stream]
         self._demand_changed.set()
-        self._spawn(self._unsubscribe(channel.stream))
+        self._spawn(self._unsubscribe(self._close(channel)))
 
-    async def _unsubscribe(self, stream: StreamName) -> None:
-        await self._bus.unsubscribe([stream])
-        if stream in self._channels:  # wanted again while we were unsubscribing
-            await self._bus.subscribe([stream])
+    def _close(self, channel: Channel) -> list[StreamName]:
+        """Forget a channel, with ALL the parts that nobody wants by name; what the bus need not bring any more."""
+        del self._channels[channel.stream]
+        if not isinstance(channel, EveryChannel):
+            if channel.linger:
+                channel.linger.cancel()
+            return [channel.stream]
+        parts = [channel.remove(part.stream) for part in tuple(channel.parts)]
+        return [stream for part in parts if not part.wanted for stream in self._close(part)]
+
+    async def _unsubscribe(self, streams: list[StreamName]) -> None:
+        await self._bus.unsubscribe(streams)
+        if again := [stream for stream in streams if stream in self._channels]:  # wanted while we were unsubscribing
+            await self._bus.subscribe(again)
 
     async def _announce_demand(self) -> None:
         """Announce the whole demand when it changes and every REPEAT_S."""
         while True:
             self._demand_changed.clear()
-            demand = Demand(self._replica, [str(stream) for stream in self._channels])
+            demand = Demand(self._replica, [str(stream) for stream in self.streams])
             await self._bus.announce(DEMAND_TOPIC, encode(demand))
             try:
                 async with asyncio.timeout(REPEAT_S):

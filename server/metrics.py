@@ -7,11 +7,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from binance.rest import RestClient
 from bus.base import Bus
 from server.delivery import Delivery
+from server.doors.binance_rest import BinanceRestDoor
+from server.doors.binance_ws import BinanceDoor
+from server.doors.json_ws import JsonDoor
 from server.doors.socketio import SocketIODoor
+from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
+from server.rest_cache import RestCache
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,11 +25,31 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class ReplicaMetrics(Collector):
     """Everything a replica counts, by Prometheus's conventions (base units, `_total`)."""
 
-    def __init__(self, hub: Hub, bus: Bus, delivery: Delivery, door: SocketIODoor, liveness: Liveness) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        bus: Bus,
+        delivery: Delivery,
+        liveness: Liveness,
+        *,
+        door: SocketIODoor,
+        json_door: JsonDoor,
+        binance_door: BinanceDoor,
+        binance_rest: BinanceRestDoor,
+        cache: RestCache,
+        rest: RestClient,
+        history: History,
+    ) -> None:
         self._hub = hub
         self._bus = bus
         self._delivery = delivery
         self._door = door
+        self._json_door = json_door
+        self._binance_door = binance_door
+        self._binance_rest = binance_rest
+        self._cache = cache
+        self._rest = rest
+        self._history = history
         self._liveness = liveness
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -47,9 +73,24 @@ class ReplicaMetrics(Collector):
         )
         yield _counter("dropped_messages", "Messages dropped for slow clients", delivery.dropped_total)
         yield _gauge("lagging_clients", "Clients that read more slowly than they are sent to", delivery.lagging)
-        yield _counter("refused_events", "Client events answered with an error", self._door.refused_total)
+        refused = CounterMetricFamily(
+            "tickcast_refused_events", "Client events and messages answered with an error", labels=["door"]
+        )
+        refused.add_metric(["socketio"], self._door.refused_total)
+        refused.add_metric(["json"], self._json_door.refused_total)
+        refused.add_metric(["binance"], self._binance_door.refused_total)
+        yield refused
+        yield _counter(
+            "rest_limited", "Binance REST requests past their address's weight", self._binance_rest.limited_total
+        )
+        yield _counter("rest_asked", "Binance REST requests that went to the exchange", self._cache.asked_total)
+        yield _counter("rest_shared", "Binance REST requests answered with another's answer", self._cache.shared_total)
+        yield from self._upstream()
         yield _counter("bus_dropped", "Messages dropped because the bus was away", bus.dropped_total)
         yield _counter("bus_handler_errors", "Bus handlers that raised", bus.handler_errors_total)
+        yield _counter("resume_questions", "Questions to ingestors about the past", hub.resume.asked_total)
+        yield _counter("resume_unanswered", "Questions that no ingestor answered", hub.resume.unanswered_total)
+        yield _counter("resume_malformed", "Answers that were not understood", hub.resume.invalid_total)
         yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
         yield _gauge("bus_connected", "1 while the bus is reachable", bus.connected)
         yield _gauge("exchange_connected", "1 while an ingestor has its feed", self._liveness.exchange == "connected")
@@ -57,7 +98,27 @@ class ReplicaMetrics(Collector):
         connections = GaugeMetricFamily("tickcast_connections", "Connected clients", labels=["door", "transport"])
         for transport, count in self._door.connections_by_transport().items():
             connections.add_metric(["socketio", transport], count)
+        connections.add_metric(["json", "websocket"], self._json_door.connections)
+        connections.add_metric(["binance", "websocket"], self._binance_door.connections)
         yield connections
+
+    def _upstream(self) -> Iterator[Metric]:
+        """What the exchange's REST API costs, and what was not asked because it was known."""
+        blocks = self._history.blocks
+        yield _counter("history_asked", "Requests for candles to the exchange", blocks.asked_total)
+        yield _counter("history_joined", "Requests that waited for another's answer", blocks.flights.joined_total)
+        yield _counter("history_cache_hits", "Closed blocks of candles found on the bus", blocks.slots.hits_total)
+        yield _counter("history_cache_misses", "Blocks of candles not found on the bus", blocks.slots.misses_total)
+        used = GaugeMetricFamily("tickcast_rest_weight", "Request weight used this minute", labels=["market"])
+        refused = CounterMetricFamily(
+            "tickcast_rest_refused", "Requests not sent: no weight left, or Binance's pause", labels=["market"]
+        )
+        for market, budget in self._rest.budgets.items():
+            used.add_metric([market], budget.used)
+            refused.add_metric([market], budget.refused_total)
+        yield used
+        yield refused
+        yield _counter("bus_spent_alone", "Amounts counted alone because the bus was away", self._bus.spent_alone_total)
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

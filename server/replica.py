@@ -1,5 +1,7 @@
 """One replica: its parts wired together, started and stopped in order."""
 
+import asyncio
+
 import structlog
 from aiohttp import web
 
@@ -9,12 +11,17 @@ from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
 from server.doors import page
+from server.doors.binance_rest import BinanceRestDoor
+from server.doors.binance_ws import BinanceDoor
+from server.doors.json_ws import JsonDoor
 from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
+from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
+from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
 
 SHUTDOWN_S = 5.0
@@ -28,23 +35,31 @@ class Replica:
     def __init__(self, settings: ReplicaSettings, bus: Bus) -> None:
         self._settings = settings
         self._bus = bus
-        self._rest = RestClient(settings.endpoints)
-        self._catalogs = Catalogs(self._rest)
+        self._rest = RestClient(settings.endpoints, ledger=bus)
         self._delivery = Delivery(
             settings.flush_interval_ms,
             buffer_bytes=settings.client_buffer_bytes,
             lag_limit_s=settings.slow_consumer_s,
         )
         self._hub = Hub(bus, settings.name, self._delivery, always=settings.default_tickers)
+        self._catalogs = Catalogs(self._rest, self._hub.follow)
+        self._history = History(self._rest, bus)
+        self._cache = RestCache(self._rest)
+        self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery)
+        is_allowed_origin = origin_policy(settings.cors_origins)
+        self._json = JsonDoor(
+            self._hub, self._catalogs, self._history, self._delivery, is_allowed_origin=is_allowed_origin
+        )
         self._door = SocketIODoor(
             self._hub,
             self._catalogs,
+            self._history,
             self._delivery,
             replica=settings.name,
             source=settings.source,
             update_interval_ms=settings.update_interval,
             bus_url=settings.resolved_bus_url,
-            is_allowed_origin=origin_policy(settings.cors_origins),
+            is_allowed_origin=is_allowed_origin,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
         self._runner: web.AppRunner | None = None
@@ -65,19 +80,35 @@ class Replica:
 
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
-        await self._door.close()
+        await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         await self._hub.close()
         await self._liveness.close()
         await self._catalogs.close()
         if self._runner:
             await self._runner.cleanup()
+        await self._history.close()
+        await self._cache.close()
         await self._rest.close()
 
     def _app(self) -> web.Application:
         settings = self._settings
-        app = web.Application(middlewares=[rest_guard(ProxyPolicy(settings.trusted_proxies))])
+        proxies = ProxyPolicy(settings.trusted_proxies)
+        app = web.Application(middlewares=[rest_guard(proxies)])
+        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
-        metrics = ReplicaMetrics(self._hub, self._bus, self._delivery, self._door, self._liveness)
+        metrics = ReplicaMetrics(
+            self._hub,
+            self._bus,
+            self._delivery,
+            self._liveness,
+            door=self._door,
+            json_door=self._json,
+            binance_door=self._binance,
+            binance_rest=binance_rest,
+            cache=self._cache,
+            rest=self._rest,
+            history=self._history,
+        )
         RestDoor(
             hub=self._hub,
             bus=self._bus,
@@ -85,8 +116,11 @@ class Replica:
             liveness=self._liveness,
             metrics=metrics,
             rest=self._rest,
+            history=self._history,
             identity=identity,
         ).attach(app)
         self._door.attach(app)
-        page.attach(app)
+        self._binance.attach(app)
+        binance_rest.attach(app)
+        page.attach(app, self._json.upgrade)
         return app

@@ -2,14 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 import structlog
 
 from bus.base import Bus
-from market.announcements import RESUME_TOPIC, ResumeAnswer, ResumeAsk, encode, resume_answers
+from market.announcements import RESUME_TOPIC, KeptMessage, ResumeAnswer, ResumeAsk, encode, resume_answers
 from market.messages import Message
 from market.streams import StreamName
 
@@ -36,27 +36,41 @@ class Resume:
 
     async def ask(self, since: Mapping[StreamName, int]) -> dict[StreamName, list[Message]]:
         """For each stream the message with that cursor and all that came after it, where an ingestor remembers."""
-        if not since or len(self._asks) >= MAX_ASKS:
-            return {}
-        number = next(self._numbers)
-        answered = self._asks[number] = asyncio.get_running_loop().create_future()
         names = {str(stream): stream for stream in since}
-        self.asked_total += 1
-        try:
-            asked = {name: since[stream] for name, stream in names.items()}
-            await self._bus.announce(RESUME_TOPIC, encode(ResumeAsk(self._replica, number, asked)))
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                answer = await answered
-        except TimeoutError:
-            self.unanswered_total += 1
-            return {}
-        finally:
-            del self._asks[number]
+        asked = {name: since[stream] for name, stream in names.items()}
+        answer = await self._ask(ResumeAsk(self._replica, next(self._numbers), since=asked)) if since else None
         return {
-            names[name]: [Message(names[name], m.cursor, m.received_us, bytes(m.payload)) for m in kept]
-            for name, kept in answer.streams.items()
+            names[name]: [_message(names[name], one) for one in kept]
+            for name, kept in (answer.streams if answer else {}).items()
             if name in names
         }
+
+    async def books(self, streams: Iterable[StreamName]) -> dict[StreamName, Message]:
+        """The whole books of `streams` that an ingestor maintains, each as a `bookSnapshot`."""
+        names = {str(stream): stream for stream in streams}
+        answer = await self._ask(ResumeAsk(self._replica, next(self._numbers), books=list(names))) if names else None
+        return {
+            names[name]: _message(names[name], kept)
+            for name, kept in (answer.books if answer else {}).items()
+            if name in names
+        }
+
+    async def _ask(self, ask: ResumeAsk) -> ResumeAnswer | None:
+        """The first answer; None where none comes in time."""
+        if len(self._asks) >= MAX_ASKS:
+            return None
+        answered: asyncio.Future[ResumeAnswer] = asyncio.get_running_loop().create_future()
+        self._asks[ask.ask] = answered
+        self.asked_total += 1
+        try:
+            await self._bus.announce(RESUME_TOPIC, encode(ask))
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await answered
+        except TimeoutError:
+            self.unanswered_total += 1
+            return None
+        finally:
+            del self._asks[ask.ask]
 
     def _hear(self, body: bytes) -> None:
         try:
@@ -68,3 +82,7 @@ class Resume:
         waiting = self._asks.get(answer.ask)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
+
+
+def _message(stream: StreamName, kept: KeptMessage) -> Message:
+    return Message(stream, kept.cursor, kept.received_us, bytes(kept.payload))

@@ -1,7 +1,8 @@
 """The server's end of one WebSocket after its handshake: callbacks only, nothing kept for an idle client.
 
-No task, queue, stream reader or compressor lives per connection. Incoming frames are parsed by the
-sans-I/O core of `websockets`, which is made when a frame comes and let go when it was whole.
+No task, queue, stream reader or compressor lives per connection. Incoming frames that are not of the
+commonest shape (server/client_frames.py) are parsed by the sans-I/O core of `websockets`, which is made
+when such a frame comes and let go when it was whole.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.protocol import Protocol as Parser
 from websockets.protocol import Side, State
 
+from server.client_frames import whole_message
 from server.connections import CloseReason
 from server.delivery import Delivery, Outbox
 
@@ -23,6 +25,7 @@ _HEAD_BYTES: Final = 2
 _MEDIUM: Final = 126
 _LARGE: Final = 127
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
+_HEARTBEATS: Final = frozenset({Opcode.PING, Opcode.PONG})
 
 
 class WebSocket(asyncio.Protocol):
@@ -30,8 +33,8 @@ class WebSocket(asyncio.Protocol):
 
     `on_message` gets every whole message (str or bytes), `on_lost` is called once when the
     connection is over, `on_slow` when the client has lagged for too long, `on_pong` with the payload
-    of every pong. `deflate` says that permessage-deflate was negotiated, without context takeover for
-    what the client sends.
+    of every pong, `on_ping` with that of every ping, which is answered here. `deflate` says that
+    permessage-deflate was negotiated, without context takeover for what the client sends.
     """
 
     __slots__ = (
@@ -40,6 +43,7 @@ class WebSocket(asyncio.Protocol):
         "_max_bytes",
         "_on_lost",
         "_on_message",
+        "_on_ping",
         "_on_pong",
         "_over",
         "_parser",
@@ -56,11 +60,13 @@ class WebSocket(asyncio.Protocol):
         on_lost: Callable[[], None],
         on_slow: Callable[[], None],
         on_pong: Callable[[bytes], None] | None = None,
+        on_ping: Callable[[bytes], None] | None = None,
         max_bytes: int,
         deflate: bool,
     ) -> None:
         self._transport = transport
         self._on_pong = on_pong
+        self._on_ping = on_ping
         self._on_message = on_message
         self._on_lost: Callable[[], None] | None = on_lost
         self._max_bytes = max_bytes
@@ -74,15 +80,19 @@ class WebSocket(asyncio.Protocol):
         """Take what the client sent (asyncio.Protocol)."""
         if self._over:
             return
+        if self._parser is None and (message := whole_message(data, self._max_bytes)) is not None:
+            self._on_message(message)
+            return
         parser = self._parser or _Incoming(self._max_bytes, deflate=self._deflate)
         messages = parser.feed(data)
         self._parser = None if parser.is_idle else parser
         if not self._closing:
             for reply in parser.replies:
                 self.outbox.write(reply)
-        if self._on_pong is not None:
-            for payload in parser.take_pongs():
-                self._on_pong(payload)
+        for frame in parser.take_heartbeats():
+            told = self._on_pong if frame.opcode is Opcode.PONG else self._on_ping
+            if told is not None:
+                told(bytes(frame.data))
         for message in messages:
             self._on_message(message)
         if parser.is_over:
@@ -145,7 +155,7 @@ class WebSocket(asyncio.Protocol):
 class _Incoming:
     """Parses a client's frames; idle again when neither a frame nor a message is unfinished."""
 
-    __slots__ = ("_boundary", "_fragments", "_is_text", "_parser", "_pongs", "is_over", "replies")
+    __slots__ = ("_boundary", "_fragments", "_heartbeats", "_is_text", "_parser", "is_over", "replies")
 
     def __init__(self, max_bytes: int, *, deflate: bool) -> None:
         self._parser = Parser(Side.SERVER, state=State.OPEN, max_size=max_bytes)
@@ -154,7 +164,7 @@ class _Incoming:
         self._boundary = _Boundary()
         self._fragments: list[bytes] = []
         self._is_text = True
-        self._pongs: list[bytes] = []
+        self._heartbeats: list[WireFrame] = []
         self.replies: list[bytes] = []
         """Pongs and close frames to send."""
         self.is_over = False
@@ -173,17 +183,17 @@ class _Incoming:
         for event in self._parser.events_received():
             if isinstance(event, WireFrame) and event.opcode in _DATA:
                 self._take(event, messages)
-            elif isinstance(event, WireFrame) and event.opcode is Opcode.PONG:
-                self._pongs.append(bytes(event.data))
+            elif isinstance(event, WireFrame) and event.opcode in _HEARTBEATS:
+                self._heartbeats.append(event)
         sent = self._parser.data_to_send()
         self.is_over = self.is_over or b"" in sent  # the sans-I/O core asks for the end of the stream
         self.replies = [part for part in sent if part]
         return messages
 
-    def take_pongs(self) -> list[bytes]:
-        """The payloads of the pongs that came since the last time."""
-        pongs, self._pongs = self._pongs, []
-        return pongs
+    def take_heartbeats(self) -> list[WireFrame]:
+        """The pings and pongs that came since the last time."""
+        heartbeats, self._heartbeats = self._heartbeats, []
+        return heartbeats
 
     def _take(self, frame: WireFrame, messages: list[str | bytes]) -> None:
         if frame.opcode is not Opcode.CONT:

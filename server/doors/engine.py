@@ -1,99 +1,77 @@
-"""Everything that touches the insides of python-socketio and python-engineio, in one file.
+"""The Engine.IO server: HTTP requests to `/socket.io/` become sessions, polls and posts.
 
-What is different from the stock servers, and why:
-
-- aiohttp routes a WebSocket's request; then its transport is taken over (server/handshake.py) and driven by
-  callbacks (server/websocket.py). No task, queue, reader or compressor lives per connection.
-- A packet for a WebSocket client is written to its outbox at once, so acknowledgements and shared
-  market-data frames keep one order. Only a long-polling session has a queue, and it is bounded.
-- One timer sends all pings (server/doors/heartbeat.py), and of the request's environ only what the
-  application may still need is kept.
-- A client may put any number of packets into one polling request, up to the size limit; python-engineio's
-  own clients get at most 16 packets per poll, for they drop the session over more.
-- A message over the size limit is refused with an `error` event, and the connection lives on; only
-  one over HARD_LIMIT_BYTES ends it.
-- A client whose CONNECT is binary speaks MessagePack (server/doors/msgpack.py).
-- Events of the main namespace go to one handler, which is told whether an acknowledgement is due; a
-  client that has connected is greeted after its CONNECT, not before.
+It is python-engineio's server for those who use it (python-socketio and its managers), and answers
+requests itself, as the reference server does: python-engineio's way costs several times as much, and
+deviates from the protocol. aiohttp routes a WebSocket's request; then its transport is taken over
+(server/handshake.py) and driven by callbacks. One timer sends all pings (server/doors/heartbeat.py).
 
 tests/server/test_engine.py fails loudly when a release changes what this relies on.
+Source: Engine.IO protocol 4; the refusals are those of the reference server.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+import base64
+import secrets
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import engineio
-import engineio.async_socket
-import engineio.exceptions
-import engineio.packet
 import msgspec
-import socketio
-import socketio.exceptions
 import structlog
 from aiohttp import web
 
-from market.errors import Code
 from server.delivery import Delivery
-from server.doors import msgpack
-from server.doors.heartbeat import Heartbeat
-from server.doors.session import EngineSocket
-from server.frames import Batch
+from server.doors.heartbeat import Deadlines, Heartbeat
+from server.doors.session import EngineSocket, Work
+from server.http_answers import ok
 
-# What is kept of a request for as long as its client is connected.
-_KEPT_ENVIRON: Final = ("QUERY_STRING", "REMOTE_ADDR", "HTTP_AUTHORIZATION", "HTTP_ORIGIN", "HTTP_X_REAL_IP")
+CONNECT_TIMEOUT_S: Final = 45.0
+"""How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""
+_SID_BYTES: Final = 15
+_PACKETS: Final = "text/plain; charset=UTF-8"
+_KEPT: Final = {"Authorization": "HTTP_AUTHORIZATION", "Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
+"""The headers that are kept of a request for as long as its client is connected."""
 
 log = structlog.get_logger(__name__)
 
 
-class ClientEvent(NamedTuple):
-    """One event of a client: its name as sent, its arguments, and whether an acknowledgement is due."""
+class EngineError(Enum):
+    """Why a request is refused: the code and message of the answer's JSON body, with status 400."""
 
-    sid: str
-    name: object
-    arguments: list[Any]
-    wants_ack: bool
-
-    @property
-    def data(self) -> object:
-        """The first argument, or None."""
-        return self.arguments[0] if self.arguments else None
-
-
-class Json:
-    """The JSON module of the Socket.IO server: msgspec, so that a `msgspec.Raw` payload stays as it is."""
-
-    @staticmethod
-    def dumps(value: object, **_stdlib_options: object) -> str:
-        """`value` as compact JSON."""
-        return msgspec.json.encode(value).decode()
-
-    @staticmethod
-    def loads(text: str | bytes, **_stdlib_options: object) -> Any:  # noqa: ANN401 # whatever the client sent
-        """The value of `text`. Raises ValueError, also for JSON nested too deeply to decode."""
-        try:
-            return msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ValueError(str(error)) from None
-
-
-class Reply(NamedTuple):
-    """What a handler answers: the acknowledgement's body, and frames that go out right behind it."""
-
-    body: object = None
-    behind: Sequence[Batch] = ()
+    UNKNOWN_TRANSPORT = (0, "Transport unknown")
+    UNKNOWN_SID = (1, "Session ID unknown")
+    BAD_METHOD = (2, "Bad handshake method")
+    BAD_REQUEST = (3, "Bad request")
+    BAD_ORIGIN = (4, "Origin not accepted")
+    BAD_VERSION = (5, "Unsupported protocol version")
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships no types
-    """The Engine.IO server with sessions of ours. Its parts are set by `SocketServer`, which owns it."""
+    """The Engine.IO server with sessions of ours. Its parts are set by `SocketServer`, which owns it.
+
+    `receive` handles one message of a session, and returns what is left to await.
+    """
 
     delivery: Delivery
-    refuse_large_message: Callable[[EngineSocket], Awaitable[None]]
+    receive: Callable[[EngineSocket, str | bytes], Work | None]
+    refuse_large_message: Callable[[EngineSocket], None]
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: object) -> None:
+        super().__init__(**options)
         self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
+        self.strangers = Deadlines[EngineSocket](connect_timeout_s, self._give_up)
+        """Sessions without a namespace."""
         self._background: set[asyncio.Task[None]] = set()
+
+    def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
+        """Serve every method at `engineio_path`: those that mean nothing get Engine.IO's refusal."""
+        app.router.add_route("*", f"/{engineio_path.strip('/')}/", self.handle_request)
+
+    def generate_id(self) -> str:
+        """A new session id, which nobody can guess."""
+        return base64.urlsafe_b64encode(secrets.token_bytes(_SID_BYTES)).decode()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in the background and keep it alive until it ends."""
@@ -104,165 +82,140 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
     def forget(self, session: EngineSocket) -> None:
         """Let go of a session that is over."""
         self.heartbeat.remove(session)
+        self.strangers.stop(session)
         self.sockets.pop(session.sid, None)
 
     async def close_all(self) -> None:
-        """Close every session and stop the heartbeat."""
+        """Close every session and stop the timers."""
         for session in tuple(self.sockets.values()):
             await session.close()
         self.heartbeat.close()
+        self.strangers.close()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request to `/socket.io/`."""
+        headers: dict[str, str] = {}
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            if not self._is_allowed(origin, request):
+                return _refused(EngineError.BAD_ORIGIN, {})
+            headers = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
+        if request.method == "OPTIONS":
+            return _preflight(request, headers)
+        query = _parameters(request.raw_path.partition("?")[2])
+        if query.get("transport") not in self.transports:
+            return _refused(EngineError.UNKNOWN_TRANSPORT, headers)
+        if query.get("sid"):
+            return await self._serve(request, query, headers)
+        return await self._open(request, query, headers)
+
+    async def _open(self, request: web.Request, query: dict[str, str], headers: dict[str, str]) -> web.StreamResponse:
+        """Open a session (Engine.IO protocol 4, "Handshake")."""
+        transport = query["transport"]
+        if request.method != "GET":
+            return _refused(EngineError.BAD_METHOD, headers)
+        if query.get("EIO") != "4":
+            return _refused(EngineError.BAD_VERSION, headers)
+        if (transport == "websocket") is not _is_upgrade(request):
+            return _refused(EngineError.BAD_REQUEST, headers)
+        session = EngineSocket(self, self.generate_id())
+        opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
+        response: web.StreamResponse | None = None
+        if transport == "websocket":
+            response = session.open_websocket(request, opening)
+            if not session.upgraded:
+                return response
+        self.sockets[session.sid] = session
+        self.heartbeat.add(session)
+        self.strangers.start(session)
+        await self._trigger_event("connect", session.sid, _kept(request))
+        return response or ok(request, opening, _PACKETS, headers)
+
+    async def _serve(self, request: web.Request, query: dict[str, str], headers: dict[str, str]) -> web.StreamResponse:
+        """Upgrade a session, or answer it over HTTP."""
+        session: EngineSocket | None = self.sockets.get(query["sid"])
+        if session is None or session.closing:
+            return _refused(EngineError.UNKNOWN_SID, headers)
+        if _is_upgrade(request):
+            return session.upgrade(request)
+        if session.upgraded or query["transport"] != "polling":
+            return _refused(EngineError.BAD_REQUEST, headers)
+        return await self._serve_polling(session, request, headers)
+
+    async def _serve_polling(
+        self, session: EngineSocket, request: web.Request, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Answer a poll or take a post (Engine.IO protocol 4, "HTTP long-polling")."""
+        try:
+            if request.method == "GET":
+                return ok(request, await session.poll(request), _PACKETS, headers)
+            if request.method == "POST":
+                await session.post(request)
+                return ok(request, b"ok", "text/html", headers)
+        except ValueError as error:
+            log.info("request refused", sid=session.sid, error=str(error))
+            await session.close(reason=self.reason.TRANSPORT_ERROR)
+        return _refused(EngineError.BAD_REQUEST, headers)
+
+    def _opening(self, sid: str, upgrades: list[str]) -> bytes:
+        """The packet that opens a session."""
+        body = {
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "pingInterval": int(self.ping_interval * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+        return b"0" + msgspec.json.encode(body)
+
+    def _is_allowed(self, origin: str, request: web.Request) -> bool:
+        """Whether a page of `origin` may connect, as python-engineio's option `cors_allowed_origins` says."""
+        environ = {
+            "HTTP_ORIGIN": origin,
+            "HTTP_HOST": request.headers.get("Host", ""),
+            "wsgi.url_scheme": request.headers.get("X-Forwarded-Proto", "http"),
+        }
+        allowed = self._cors_allowed_origins(environ)
+        return allowed is None or origin in allowed
+
+    def _give_up(self, session: EngineSocket) -> None:
+        log.info("client never connected", sid=session.sid)
+        session.end(self.reason.SERVER_DISCONNECT)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("session task failed", exc_info=error)
 
-    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:  # noqa: ANN401 # engineio's answer
-        """Open a session: the stock method, but with a session of ours."""
-        sid = self.generate_id()
-        session = EngineSocket(self, sid)
-        response: web.StreamResponse | None = None
-        if transport == "websocket":
-            response = await session.handle_get_request(environ)
-            if session.closed or not session.upgraded:
-                return response
-        self.sockets[sid] = session
-        self.heartbeat.add(session)
-        opening = {
-            "sid": sid,
-            "upgrades": self._upgrades(sid, transport),
-            "pingTimeout": int(self.ping_timeout * 1000),
-            "pingInterval": int(self.ping_interval * 1000),
-            "maxPayload": self.max_http_buffer_size,
-        }
-        session.send_now(engineio.packet.Packet(engineio.packet.OPEN, opening))
-        await self._trigger_event("connect", sid, environ)
-        if response is not None:
-            return response
-        session.connected = True
-        return self._ok(await session.poll(), jsonp_index=jsonp_index)
+
+def _is_upgrade(request: web.Request) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
-class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships no types
-    """The Socket.IO server on sessions of ours.
+def _parameters(query: str) -> dict[str, str]:
+    """The parameters of a query string; most need no decoding."""
+    if "%" in query or "+" in query:
+        return dict(parse_qsl(query))
+    return dict([part.partition("=")[::2] for part in query.split("&")])
 
-    Events of one client are handled one after the other, and the acknowledgement of an event is
-    written before the loop turns again: nothing can slip between a handler's last line and it.
-    """
 
-    def __init__(
-        self,
-        delivery: Delivery,
-        *,
-        on_connected: Callable[[str], None],
-        on_event: Callable[[ClientEvent], Awaitable[Reply]],
-        **options: object,
-    ) -> None:
-        super().__init__(async_mode="aiohttp", async_handlers=False, json=Json, **options)
-        self.on_connected = on_connected
-        self.on_event = on_event
-        self.eio.delivery = delivery
-        self.eio.refuse_large_message = self._refuse_large_message
+def _kept(request: web.Request) -> dict[str, str]:
+    """What is kept of a request, under the names of a WSGI environ."""
+    kept = {"QUERY_STRING": request.query_string, "REMOTE_ADDR": request.remote or ""}
+    return kept | {name: request.headers[header] for header, name in _KEPT.items() if header in request.headers}
 
-    def session_of(self, sid: str) -> EngineSocket | None:
-        """The Engine.IO session that carries the client `sid` of the main namespace."""
-        session: EngineSocket | None = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
-        return session
 
-    async def close(self) -> None:
-        """Close all clients and stop."""
-        await self.eio.close_all()
+def _refused(refusal: EngineError, headers: dict[str, str]) -> web.Response:
+    code, message = refusal.value
+    body = msgspec.json.encode({"code": code, "message": message})
+    return web.Response(status=400, body=body, content_type="application/json", headers=headers)
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        """Keep of the request only what may still be asked for."""
-        kept = {name: environ[name] for name in _KEPT_ENVIRON if name in environ}
-        await super()._handle_eio_connect(eio_sid, kept)
 
-    def _engineio_server_class(self) -> type[EngineServer]:
-        return EngineServer
-
-    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
-        """Connect a client, then greet it: what a connect handler emits would precede CONNECT."""
-        await super()._handle_connect(eio_sid, namespace, data)
-        sid = self.manager.sid_from_eio_sid(eio_sid, "/")
-        if (namespace or "/") == "/" and sid and self.manager.is_connected(sid, "/"):
-            self.on_connected(sid)
-
-    async def _handle_event_internal(  # noqa: PLR0917 # socketio's signature
-        self,
-        server: socketio.AsyncServer,
-        sid: str,
-        eio_sid: str,
-        data: list[Any],
-        namespace: str,
-        id: int | None,  # noqa: A002 # socketio's signature
-    ) -> None:
-        """Have the door handle an event of the main namespace and acknowledge it where the client asked."""
-        if namespace != "/":
-            await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
-            return
-        reply = await self.on_event(ClientEvent(sid, data[0], data[1:], id is not None))
-        if id is not None:
-            body = [] if reply.body is None else [reply.body]
-            await self._send_packet(eio_sid, self.packet_class(socketio.packet.ACK, id=id, data=body))
-        session = self.eio.sockets.get(eio_sid)
-        if session is not None:
-            for batch in reply.behind:
-                session.send_batch(batch)
-
-    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
-        """Dispatch a client's packet; one that is not Socket.IO gets an `error` event and harms nobody."""
-        if isinstance(data, str) and self._binary_packet.pop(eio_sid, None):
-            # The stock server would take every later packet for the missing attachment.
-            await self._send_error(eio_sid, Code.BAD_REQUEST, "Binary attachment missing")
-        try:
-            if isinstance(data, bytes) and eio_sid not in self._binary_packet:
-                await self._handle_msgpack(eio_sid, msgpack.decode_packet(data))
-            else:
-                await super()._handle_eio_message(eio_sid, data)
-        except (ValueError, TypeError, IndexError, KeyError) as error:
-            log.info("socket.io packet refused", eio_sid=eio_sid, error=str(error))
-            await self._send_error(eio_sid, Code.BAD_REQUEST, "Invalid Socket.IO packet")
-
-    async def _handle_msgpack(self, eio_sid: str, pkt: msgpack.MsgpackPacket) -> None:
-        """Dispatch a packet of a client that speaks MessagePack."""
-        session = self.eio.sockets.get(eio_sid)
-        if session is None:
-            return
-        if pkt.type == msgpack.CONNECT:
-            session.is_binary = True
-            await self._handle_connect(eio_sid, pkt.nsp, pkt.data)
-        elif pkt.type == msgpack.DISCONNECT:
-            await self._handle_disconnect(eio_sid, pkt.nsp, self.reason.CLIENT_DISCONNECT)
-        elif pkt.type == msgpack.EVENT:
-            await self._handle_event(eio_sid, pkt.nsp, pkt.id, pkt.data)
-        elif pkt.type == msgpack.ACK:
-            await self._handle_ack(eio_sid, pkt.nsp, pkt.id, pkt.data)
-        else:
-            raise ValueError(f"unknown packet type {pkt.type}")
-
-    async def _send_packet(self, eio_sid: str, pkt: socketio.packet.Packet) -> None:
-        """Send a packet in the client's own format."""
-        session = self.eio.sockets.get(eio_sid)
-        if session is not None and session.is_binary:
-            await self.eio.send(eio_sid, msgpack.encode_packet(pkt.packet_type, pkt.data, pkt.namespace, pkt.id))
-        else:
-            await super()._send_packet(eio_sid, pkt)
-
-    async def _send_eio_packet(self, eio_sid: str, eio_pkt: engineio.packet.Packet) -> None:
-        """Send what the manager encoded for everybody; again for a client that speaks MessagePack."""
-        session = self.eio.sockets.get(eio_sid)
-        if session is not None and session.is_binary and isinstance(eio_pkt.data, str):
-            await self._send_packet(eio_sid, self.packet_class(encoded_packet=eio_pkt.data))
-        else:
-            await super()._send_eio_packet(eio_sid, eio_pkt)
-
-    async def _refuse_large_message(self, session: EngineSocket) -> None:
-        await self._send_error(
-            session.sid, Code.MESSAGE_TOO_LARGE, f"Message exceeds {self.eio.max_http_buffer_size} bytes"
-        )
-
-    async def _send_error(self, eio_sid: str, code: Code, message: str) -> None:
-        body = {"code": code.value, "message": message}
-        await self._send_packet(eio_sid, self.packet_class(socketio.packet.EVENT, data=["error", body]))
+def _preflight(request: web.Request, headers: dict[str, str]) -> web.Response:
+    """What a browser asks before a request to another origin (Fetch standard, "CORS-preflight request")."""
+    asked = request.headers.get("Access-Control-Request-Headers")
+    allowed = {"Access-Control-Allow-Methods": "OPTIONS, GET, POST"}
+    if asked is not None:
+        allowed["Access-Control-Allow-Headers"] = asked
+    return web.Response(text="ok", headers=headers | allowed)

@@ -1,10 +1,57 @@
-"""The pings of all Engine.IO sessions, from one timer (Engine.IO protocol 4, "Heartbeat")."""
+"""The pings of all Engine.IO sessions, from one timer (Engine.IO protocol 4, "Heartbeat"), and other deadlines."""
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
 
 SLOTS: Final = 25
 """Parts of the ping interval; the sessions of one part are pinged together."""
+
+T = TypeVar("T")
+
+
+class Deadlines(Generic[T]):
+    """Calls `late` for everything that was started and not stopped within `after_s`.
+
+    One entry each in a dictionary, which is in the order of the deadlines, and one timer for all.
+    """
+
+    def __init__(self, after_s: float, late: Callable[[T], None]) -> None:
+        self._after_s = after_s
+        self._late = late
+        self._due: dict[T, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __contains__(self, thing: T) -> bool:
+        return thing in self._due
+
+    def start(self, thing: T) -> None:
+        """Expect `stop` within `after_s`."""
+        loop = asyncio.get_running_loop()
+        due = self._due[thing] = loop.time() + self._after_s
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._check)
+
+    def stop(self, thing: T) -> None:
+        """`thing` was in time, or does not matter any more."""
+        self._due.pop(thing, None)
+
+    def close(self) -> None:
+        """Expect nothing more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        while self._due:
+            thing, due = next(iter(self._due.items()))
+            if due > loop.time():
+                self._timer = loop.call_at(due, self._check)
+                return
+            del self._due[thing]
+            self._late(thing)
 
 
 class Pinged(Protocol):
@@ -28,9 +75,8 @@ class Heartbeat:
 
     def __init__(self, interval_s: float, timeout_s: float) -> None:
         self._step_s = interval_s / SLOTS
-        self._timeout_s = timeout_s
         self._slots: list[dict[Pinged, None]] = [{} for _ in range(SLOTS)]
-        self._awaited: dict[Pinged, float] = {}
+        self._awaited = Deadlines[Pinged](timeout_s, lambda session: session.timed_out())
         self._now = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -46,29 +92,22 @@ class Heartbeat:
         if session.slot >= 0:
             del self._slots[session.slot][session]
             session.slot = -1
-            self._awaited.pop(session, None)
+            self._awaited.stop(session)
 
     def answered(self, session: Pinged) -> None:
         """`session` has answered."""
-        self._awaited.pop(session, None)
+        self._awaited.stop(session)
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Stop the timers."""
+        self._awaited.close()
         if self._timer is not None:
             self._timer.cancel()
 
     def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._step_s, self._beat)
-        now = loop.time()
+        self._timer = asyncio.get_running_loop().call_later(self._step_s, self._beat)
         slot, self._now = self._slots[self._now], (self._now + 1) % SLOTS
         for session in slot:
             if session not in self._awaited:
-                self._awaited[session] = now + self._timeout_s
+                self._awaited.start(session)
                 session.ping()
-        while self._awaited:
-            session, deadline = next(iter(self._awaited.items()))
-            if deadline > now:
-                return
-            del self._awaited[session]
-            session.timed_out()

@@ -9,17 +9,14 @@ import msgspec
 
 from market.messages import Message
 from market.streams import StreamName
+from server.doors.packets import ACK, CONNECT_ERROR, EVENT, Packet, check
 from server.encodings import Encoding
 
-CONNECT: Final = 0
-DISCONNECT: Final = 1
-EVENT: Final = 2
-ACK: Final = 3
 BINARY_OFFSET: Final = 3
 """What python-socketio adds to EVENT and ACK that carry bytes; MessagePack needs no such kinds."""
 
 
-class MsgpackPacket(msgspec.Struct, omit_defaults=True):
+class _Wire(msgspec.Struct, omit_defaults=True):
     """One packet: its type, arguments or reason, namespace, and the number of an acknowledgement."""
 
     type: int
@@ -28,22 +25,33 @@ class MsgpackPacket(msgspec.Struct, omit_defaults=True):
     id: int | None = None
 
 
-_decode: Final = msgspec.msgpack.Decoder(MsgpackPacket).decode
+def _extension(code: int, _data: memoryview) -> None:
+    """JavaScript's `undefined`, which `notepack.io` writes as an extension of type 0. Raises ValueError for others."""
+    if code != 0:
+        raise ValueError(f"unknown extension type {code}")
+
+
+_decode: Final = msgspec.msgpack.Decoder(_Wire, ext_hook=_extension).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-def decode_packet(data: bytes) -> MsgpackPacket:
+def decode_packet(data: bytes) -> Packet:
     """The packet in one binary message. Raises ValueError for what is none."""
     try:
-        return _decode(data)
+        wire = _decode(data)
     except RecursionError as error:
         raise ValueError(str(error)) from None
+    if wire.type > CONNECT_ERROR:
+        raise ValueError("unknown packet type")
+    if wire.data is not None:
+        check(wire.type, wire.data)
+    return Packet(wire.type, wire.nsp, wire.data, wire.id)
 
 
 def encode_packet(kind: int, data: object, namespace: str | None = None, number: int | None = None) -> bytes:
     """One packet as a binary message; `msgspec.Raw` parts of `data`, which hold JSON, are converted."""
     plain = kind - BINARY_OFFSET if kind > ACK + 1 else kind
-    return _encode(MsgpackPacket(plain, namespace or "/", _without_raw(data), number))
+    return _encode(_Wire(plain, namespace or "/", _without_raw(data), number))
 
 
 class MsgpackEncoding(Encoding):
@@ -58,14 +66,15 @@ class MsgpackEncoding(Encoding):
         """The event of `message`."""
         return _convert(self._text.encode(message))
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+    def gap(self, stream: StreamName, missed: int, until: int) -> bytes | None:
         """The notice of a gap."""
-        return _convert(self._text.gap(stream, missed, until))
+        text = self._text.gap(stream, missed, until)
+        return None if text is None else _convert(text)
 
 
 def _convert(text: bytes) -> bytes:
     """`42[event, body]` as a binary packet."""
-    return _encode(MsgpackPacket(EVENT, "/", msgspec.json.decode(text[2:])))
+    return _encode(_Wire(EVENT, "/", msgspec.json.decode(text[2:])))
 
 
 def _without_raw(value: object) -> object:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 ROOT: Final = Path(__file__).resolve().parents[2] / "clients" / "web"
 
@@ -20,15 +21,17 @@ HEADERS: Final = {
 }
 
 
-def attach(app: web.Application) -> None:
-    """Serve the page in `app`."""
-    app.router.add_get("/", _index)
+def attach(app: web.Application, upgrade: Handler) -> None:
+    """Serve the page in `app`; whoever asks for a WebSocket in its place gets `upgrade`'s answer."""
+
+    async def index(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await upgrade(request)
+        return web.FileResponse(ROOT / "index.html")
+
+    app.router.add_get("/", index)
     app.router.add_static("/assets", ROOT)
     app.on_response_prepare.append(_secure)
-
-
-async def _index(_request: web.Request) -> web.StreamResponse:
-    return web.FileResponse(ROOT / "index.html")
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:

@@ -21,14 +21,14 @@ from market.streams import Kind, Market, StreamName, price_key
 from market.symbols import Catalog
 from server.catalogs import Catalogs
 from server.doors.rest_guard import as_json
-from server.history import MAX_ROWS, History, KlineQuery
+from server.history import DEFAULT_ROWS, History, KlineQuery
+from server.history_requests import check_symbol
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import CONTENT_TYPE, ReplicaMetrics
 
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
-_DEFAULT_ROWS: Final = 500
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
 
@@ -54,6 +54,7 @@ class RestDoor:
         liveness: Liveness,
         metrics: ReplicaMetrics,
         rest: RestClient,
+        history: History,
         identity: Identity,
     ) -> None:
         self._hub = hub
@@ -62,7 +63,7 @@ class RestDoor:
         self._liveness = liveness
         self._metrics = metrics
         self._rest = rest
-        self._history = History(rest)
+        self._history = history
         self._identity = identity
         self._started = time.monotonic()
         self._symbols: tuple[tuple[Catalog | None, ...], bytes] = ((), b"")
@@ -177,7 +178,7 @@ class RestDoor:
 
     async def _klines(self, request: web.Request) -> web.Response:
         query = _kline_query(request)
-        self._catalogs.check(StreamName.of(query.market, query.symbol, Kind.TRADE))
+        check_symbol(query, self._catalogs)
         rows = await self._history.klines(query)
         head = {"symbol": query.symbol.upper(), "market": query.market, "interval": query.interval}
         return _success({**head, "klines": msgspec.Raw(rows)}, source=self._identity.source)
@@ -200,11 +201,12 @@ def _kline_query(request: web.Request) -> KlineQuery:
         market = Market(query.get("market", "spot"))
     except ValueError:
         raise MarketError(Code.BAD_REQUEST, "market must be spot or futures") from None
+    limit = _whole_number(query.get("limit"), "limit")
     return KlineQuery(
         market,
         request.match_info["symbol"].lower(),
         query.get("interval", "1m"),
-        min(_whole_number(query.get("limit"), "limit") or _DEFAULT_ROWS, MAX_ROWS),
+        DEFAULT_ROWS if limit is None else limit,
         _whole_number(query.get("startTime"), "startTime"),
         _whole_number(query.get("endTime"), "endTime"),
     )

@@ -11,20 +11,17 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from binance.errors import BinanceError, RateLimited, RestError
+from binance.errors import RestError
 from market.errors import Code, MarketError
 from server.addresses import ProxyPolicy
 from server.ratelimit import LIMIT, WINDOW_S, RateLimit
+from server.refusals import Refusal, refusal_of
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics")
-_STATUS: Final[dict[Code, int]] = {
-    Code.UNKNOWN_SYMBOL: 404,
-    Code.NOT_TRADING: 404,
-    Code.NOT_FOUND: 404,
-    Code.UPSTREAM: 503,
-}
+# Binance's paths have Binance's own limits, and words for what is refused: binance_ws.py, binance_rest.py.
+_BINANCE: Final = ("/ws", "/stream", "/public/", "/market/", "/private/", "/spot/", "/futures/", "/api/v", "/fapi/")
+_UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics", *_BINANCE)
 
 
 def rest_guard(proxies: ProxyPolicy) -> Middleware:
@@ -59,23 +56,18 @@ def as_json(body: object, status: int = 200) -> web.Response:
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except MarketError as error:
-        return _refusal(_STATUS.get(error.code, 400), error.message, error.code, error.suggestion)
-    except RateLimited as error:
-        response = _refusal(503, f"The exchange allows no request now: {error}", Code.UPSTREAM)
-        response.headers["Retry-After"] = str(int(error.retry_after_s) + 1)
-        return response
-    except BinanceError as error:
-        return _refusal(400, f"Binance API error: {error.message}", Code.UPSTREAM)
-    except RestError as error:
-        return _refusal(503, f"The exchange is not reachable: {error}", Code.UPSTREAM)
+    except (MarketError, RestError) as error:
+        return _refused(refusal_of(error))
     except web.HTTPNotFound:
-        return _refusal(404, f"No such path: {request.path[:100]}", Code.NOT_FOUND)
+        return _refused(Refusal(Code.NOT_FOUND, f"No such path: {request.path[:100]}"))
 
 
-def _refusal(status: int, message: str, code: Code, suggestion: str | None = None) -> web.Response:
-    body = {"success": False, "error": message, "code": code.value}
-    return as_json(body | ({"suggestion": suggestion} if suggestion else {}), status)
+def _refused(refusal: Refusal) -> web.Response:
+    body = {"success": False, "error": refusal.message, "code": refusal.code.value}
+    response = as_json(body | refusal.details, refusal.status)
+    if refusal.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after_s)
+    return response
 
 
 def _too_many(retry_after_s: int) -> web.Response:

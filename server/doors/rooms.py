@@ -53,13 +53,21 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc] # socketio ships no ty
         found = {sid: None for name in names for sid in self._sids_in(namespace, name)}
         yield from [(sid, clients[sid].eio_sid) for sid in found if sid in clients]
 
+    def admit(self, eio_sid: str, namespace: str) -> str:
+        """Note a client that no handler has to accept; its sid."""
+        sid: str = self.server.eio.generate_id()
+        client = _Client(eio_sid)
+        client.pending = False
+        self._sids[eio_sid, namespace] = sid
+        self._clients.setdefault(namespace, {})[sid] = client
+        return sid
+
     async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
         """Note a client that the connect handler has yet to accept; None if it is here already."""
         if (eio_sid, namespace) in self._sids:
             return None
-        sid: str = self.server.eio.generate_id()
-        self._sids[eio_sid, namespace] = sid
-        self._clients.setdefault(namespace, {})[sid] = _Client(eio_sid)
+        sid = self.admit(eio_sid, namespace)
+        self._clients[namespace][sid].pending = True
         return sid
 
     async def connect(self, sid: str, namespace: str) -> str:

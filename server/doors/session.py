@@ -4,22 +4,22 @@ Source: Engine.IO protocol 4.
 """
 
 import asyncio
-import sys
+import base64
 from collections import deque
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-import engineio.exceptions
 import engineio.packet
 import structlog
 from aiohttp import web
 
 from market.streams import StreamName
-from server.backlog import Backlog
 from server.connections import CloseReason
-from server.delivery import HIGH_WATER_BYTES
+from server.doors.polling import NOOP, PYTHON_CLIENT_PACKETS, SEPARATOR, Polling
 from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
 from server.handshake import take_over
+from server.http_answers import on_lost
 from server.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -29,51 +29,23 @@ HARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """A message longer than this is not even read: it ends the connection (close 1009)."""
 MAX_INBOX: Final = 256
 """Packets of one client that wait to be handled; its transport is not read while more would come."""
-PYTHON_CLIENT_PACKETS: Final = 16
-"""python-engineio's client refuses a poll's answer with more packets (`Payload.max_decode_packets`)."""
-PACKET_SEPARATOR: Final = "\x1e"
-"""Between the packets of a polling request (Engine.IO protocol 4, "Packet encoding")."""
+_CLOSE: Final = b"1"
+_PING: Final = b"2"
+_PONG: Final = "3"
+_IGNORED: Final = ("0", "5", "6")
+"""Packets that are valid and mean nothing to a server; the reference server ignores them, too."""
 
 log = structlog.get_logger(__name__)
 
-
-class Polling:
-    """What waits for the next poll of a long-polling client, and who waits for it."""
-
-    __slots__ = ("backlog", "limit", "packets", "size", "waiter")
-
-    def __init__(self) -> None:
-        self.packets: deque[engineio.packet.Packet] = deque()
-        self.size = 0
-        """Characters or bytes in `packets`."""
-        self.waiter: asyncio.Future[None] | None = None
-        self.backlog: Backlog | None = None
-        self.limit = sys.maxsize
-        """How many packets the client takes in one answer."""
-
-    def put(self, pkt: engineio.packet.Packet) -> None:
-        """Keep a packet and wake the poll that waits."""
-        self.packets.append(pkt)
-        self.size += _size(pkt)
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the poll that waits look again."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    def take(self) -> list[engineio.packet.Packet]:
-        """What one answer may hold."""
-        taken = [self.packets.popleft() for _ in range(min(len(self.packets), self.limit))]
-        self.size -= sum(map(_size, taken))
-        return taken
+Work = Coroutine[Any, Any, None]
+"""The rest of what a packet asks for, where it could not be done at once."""
 
 
 class EngineSocket:
     """One Engine.IO session, over long polling, over WebSocket, or on its way from one to the other.
 
     It has the parts of python-engineio's `AsyncSocket` that its server uses, and nothing that an idle
-    session does not need.
+    session does not need. What a packet asks for is done at once where nothing must be awaited.
     """
 
     __slots__ = (
@@ -84,7 +56,6 @@ class EngineSocket:
         "_ws",
         "closed",
         "closing",
-        "connected",
         "is_binary",
         "server",
         "sid",
@@ -96,10 +67,10 @@ class EngineSocket:
         self.server = server
         self.sid = sid
         self.slot = -1
-        self.connected = False
         self.is_binary = False
         """Whether the client speaks MessagePack."""
         self.upgraded = False
+        """Whether it is on a WebSocket."""
         self.closing = False
         self.closed = False
         self._session: dict[str, object] | None = None
@@ -122,202 +93,192 @@ class EngineSocket:
         return self._session
 
     async def send(self, pkt: engineio.packet.Packet) -> None:
-        """Send one packet, in order with everything else; never suspends."""
-        self.send_now(pkt)
+        """Send one packet of python-engineio's, in order with everything else; never suspends."""
+        encoded = pkt.encode()
+        if isinstance(encoded, str):
+            self.write(encoded.encode())
+        else:
+            self.write(bytes(encoded), binary=True)
 
-    def send_now(self, pkt: engineio.packet.Packet) -> None:
-        """Send one packet, in order with everything else."""
+    def write(self, packet: bytes, *, binary: bool = False) -> None:
+        """Send one packet, in order with everything else: its text, or the bytes of a binary message."""
         if self.upgraded:
             if self._ws is not None:
-                self._ws.outbox.write(_websocket_bytes(pkt))
+                self._ws.outbox.write(binary_frame(packet) if binary else text_frame(packet))
         elif not self.closed:
-            self._polls().put(pkt)
-            # Answers pile up only if the client asks and never polls.
-            if self._polls().size > HIGH_WATER_BYTES + self.server.delivery.buffer_bytes:
-                self.let_go()
+            self._polls().write(packet, binary=binary)
 
     def send_batch(self, batch: Batch) -> None:
         """Send shared frames whose bodies are whole Engine.IO packets of type MESSAGE (`4...`, or bytes)."""
         if self.upgraded:
             if self._ws is not None:
                 self._ws.outbox.send(batch)
-            return
-        if self.closed:
-            return
-        polls = self._polls()
-        for frame in batch.frames:
-            if polls.backlog is None and polls.size > HIGH_WATER_BYTES:
-                polls.backlog = Backlog(self.server.delivery.buffer_bytes)
-                self.server.delivery.note_lag(self)
-            if polls.backlog is None:
-                polls.put(_message(frame.body, binary=frame.encoding.binary))
-            else:
-                polls.backlog.add(frame)
+        elif not self.closed:
+            self._polls().send(batch)
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
         """Owe the client nothing more of a stream."""
         if self._ws is not None:
             self._ws.outbox.forget(stream, encoding)
-        elif self._polling is not None and self._polling.backlog is not None:
-            self._polling.backlog.forget(stream, encoding)
+        elif self._polling is not None:
+            self._polling.forget(stream, encoding)
 
-    async def poll(self) -> list[engineio.packet.Packet]:
-        """What waits for the client, or what comes first; an empty list once the session is over."""
-        polls = self._polls()
-        while not polls.packets:
-            if self.closed:
-                return []
-            self._catch_up(polls)
-            if not polls.packets:
-                polls.waiter = asyncio.get_running_loop().create_future()
-                await polls.waiter
-        return polls.take()
+    def open_websocket(self, request: web.Request, opening: bytes) -> web.StreamResponse:
+        """Shake hands for a session that begins on a WebSocket; the packet `opening` goes out with the answer."""
 
-    async def receive(self, pkt: engineio.packet.Packet) -> None:
-        """Handle one packet of the client. Raises UnknownPacketError for one that no client sends."""
-        if pkt.packet_type == engineio.packet.MESSAGE:
-            await self.server._trigger_event("message", self.sid, pkt.data)  # noqa: SLF001 # its own session
-        elif pkt.packet_type == engineio.packet.PONG:
-            self.server.heartbeat.answered(self)
-        elif pkt.packet_type == engineio.packet.CLOSE:
-            await self.close(abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
-        else:
-            raise engineio.exceptions.UnknownPacketError
+        def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+            ws = self._ws = self._websocket(transport, deflate=deflate)
+            self.upgraded = True
+            ws.outbox.write(text_frame(opening))
+            return ws
 
-    async def handle_get_request(self, environ: dict[str, Any]) -> Any:  # noqa: ANN401 # engineio's answer
-        """Answer a poll, or upgrade. Raises EngineIOError, which ends the session, for a second poll at once."""
-        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
-            return self._open_websocket(environ["aiohttp.request"])
+        return take_over(request, open_on)
+
+    def upgrade(self, request: web.Request) -> web.StreamResponse:
+        """Shake hands for a session that polls; the WebSocket still has to prove itself before it moves over.
+
+        A second WebSocket is accepted and closed, as by the reference server.
+        """
+        if self.upgraded or self._ws is not None:
+            return take_over(request, self._open_redundant)
+
+        def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+            self._probe = 1
+            self._ws = self._websocket(transport, deflate=deflate)
+            return self._ws
+
+        return take_over(request, open_on)
+
+    async def poll(self, request: web.Request) -> bytes:
+        """The body that answers a poll: what waits for the client, or what comes first.
+
+        Raises ValueError, which ends the session, for a second poll at once.
+        """
         if self._probe == 2:  # noqa: PLR2004 # upgrading: nothing more is answered over polling
-            return [engineio.packet.Packet(engineio.packet.NOOP)]
+            return NOOP
         polls = self._polls()
-        if polls.waiter is not None and not polls.waiter.done():
-            raise engineio.exceptions.EngineIOError("two polls at once")  # ends the session, as in the reference server
-        if "python" in environ.get("HTTP_USER_AGENT", "").lower():
+        if polls.is_awaited:
+            raise ValueError("two polls at once")
+        if "python" in request.headers.get("User-Agent", "").lower():
             polls.limit = PYTHON_CLIENT_PACKETS
-        return await self.poll()
+        body = polls.take()
+        while not body:
+            on_lost(request, self._on_poll_lost)
+            await polls.wait()
+            body = polls.take()
+            if self.closed or self._probe or self.upgraded:
+                break
+        return body or NOOP
 
-    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+    async def post(self, request: web.Request) -> None:
         """Take the packets of a polling request one by one; one that is too long is refused alone.
 
-        Raises EngineIOError, which ends the session, for a body over HARD_LIMIT_BYTES or not of packets.
+        Raises ValueError, which ends the session, for a body over HARD_LIMIT_BYTES or not of packets.
         """
-        length = int(environ.get("CONTENT_LENGTH", "0"))
-        if length > HARD_LIMIT_BYTES:
-            raise engineio.exceptions.ContentTooLongError
-        try:
-            body = (await environ["wsgi.input"].readexactly(length)).decode()
-            for encoded in body.split(PACKET_SEPARATOR):
-                await self._take(encoded)
-        except (ValueError, EOFError) as error:
-            log.info("polling request refused", sid=self.sid, error=str(error))
-            raise engineio.exceptions.UnknownPacketError from None
+        for encoded in (await _body(request)).split(SEPARATOR):
+            if self.closing:
+                return
+            work = self._take(encoded.decode())
+            if work is not None:
+                await work
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""
-        self.send_now(engineio.packet.Packet(engineio.packet.PING))
+        self.write(_PING)
 
     def timed_out(self) -> None:
         """The client did not answer a ping in time."""
-        self.server.spawn(self.close(abort=False, reason=self.server.reason.PING_TIMEOUT))
+        self.end(self.server.reason.PING_TIMEOUT)
 
     def let_go(self) -> None:
         """Close a client that does not read what it asked for."""
-        if self.closed or self.closing:
+        if self.closing:
             return
         log.info("client let go", sid=self.sid, reason=CloseReason.SLOW_CONSUMER.text)
         if self._ws is not None:
             self._ws.let_go(CloseReason.SLOW_CONSUMER)
-        self.server.spawn(self.close(abort=True, reason=CloseReason.SLOW_CONSUMER.text))
+        self.end(CloseReason.SLOW_CONSUMER.text, abort=True)
+
+    def end(self, reason: str, *, abort: bool = False) -> None:
+        """End the session soon; from now on nothing of the client is heard."""
+        if not self.closing:
+            self.closing = True
+            self.server.spawn(self._close(reason, abort=abort))
 
     async def close(self, *, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: ARG002 # engineio's signature
         """End the session: run the disconnect handlers, tell the client unless `abort`, close its transport."""
-        if self.closed or self.closing:
-            return
-        self.closing = True
-        await self.server._trigger_event("disconnect", self.sid, reason or self.server.reason.SERVER_DISCONNECT)  # noqa: SLF001 # its own session
+        if not self.closing:
+            self.closing = True
+            await self._close(reason or self.server.reason.SERVER_DISCONNECT, abort=abort)
+
+    async def _close(self, reason: str, *, abort: bool) -> None:
+        await self.server._trigger_event("disconnect", self.sid, reason)  # noqa: SLF001 # its own session
         if not abort:
-            self.send_now(engineio.packet.Packet(engineio.packet.CLOSE))
+            self.write(_CLOSE)
         self.closed = True
         self.server.forget(self)
         if self._ws is not None:
             self._ws.close()
             self._ws = None
         if self._polling is not None:
-            if self._polling.backlog is not None:
-                self.server.delivery.note_caught_up(self, self._polling.backlog)
-            self._polling.wake()
+            self._polling.close()
 
     def _polls(self) -> Polling:
         if self._polling is None:
-            self._polling = Polling()
+            self._polling = Polling(self.server.delivery, self.let_go)
         return self._polling
 
-    def _catch_up(self, polls: Polling) -> None:
-        """Turn what a lagging client is owed into packets, as far as there is room."""
-        if polls.backlog is None:
-            return
-        frames = polls.backlog.take(HIGH_WATER_BYTES)
-        if not frames:
-            self.server.delivery.note_caught_up(self, polls.backlog)
-            polls.backlog = None
-        for frame in frames:
-            polls.put(_message(frame.body, binary=frame.encoding.binary))
+    def _websocket(self, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+        return WebSocket(
+            transport,
+            self.server.delivery,
+            on_message=self._on_message,
+            on_lost=self._on_lost,
+            on_slow=self.let_go,
+            max_bytes=HARD_LIMIT_BYTES,
+            deflate=deflate,
+        )
 
-    def _open_websocket(self, request: web.Request) -> web.StreamResponse:
-        """Shake hands; a session that was polling still has to prove the WebSocket before it moves over."""
-        if self.upgraded or self._ws is not None:
-            return web.Response(status=400, text="This session is on a WebSocket already")
+    def _open_redundant(self, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+        ws = WebSocket(
+            transport,
+            self.server.delivery,
+            on_message=lambda _message: None,
+            on_lost=lambda: None,
+            on_slow=transport.abort,
+            max_bytes=HARD_LIMIT_BYTES,
+            deflate=deflate,
+        )
+        ws.close()
+        return ws
 
-        def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
-            ws = self._ws = WebSocket(
-                transport,
-                self.server.delivery,
-                on_message=self._on_message,
-                on_lost=self._on_lost,
-                on_slow=self.let_go,
-                max_bytes=HARD_LIMIT_BYTES,
-                deflate=deflate,
-            )
-            if self.connected:
-                self._probe = 1
-            else:
-                self._move_over()
-            return ws
-
-        return take_over(request, open_on)
-
-    def _move_over(self) -> None:
+    def _move_over(self, ws: WebSocket) -> None:
         """From now on everything goes to the WebSocket, first what waited for the next poll."""
-        ws, polls = self._ws, self._polling
-        if ws is None:
-            return
-        self.connected = self.upgraded = True
+        self.upgraded = True
         self._probe = 0
-        self._polling = None
-        if polls is None:
-            return
-        for pkt in polls.packets:
-            if pkt.packet_type != engineio.packet.NOOP:
-                ws.outbox.write(_websocket_bytes(pkt))
-        if polls.backlog is not None:
-            ws.outbox.send(Batch(polls.backlog.take(sys.maxsize)))
-            self.server.delivery.note_caught_up(self, polls.backlog)
-        polls.wake()
+        polls, self._polling = self._polling, None
+        if polls is not None:
+            polls.move(lambda packet, binary: self.write(packet, binary=binary), ws.outbox.send)
 
     def _on_message(self, data: str | bytes) -> None:
-        """Take one message of the WebSocket; its packets are handled one after the other."""
+        """Take one message of the WebSocket; packets are handled one after the other."""
+        if self.closing:
+            return
         if self._probe:
             self._on_probe(data)
-        elif data == "3":
-            self.server.heartbeat.answered(self)
         elif self._inbox is not None:
             self._inbox.append(data)
             if len(self._inbox) == MAX_INBOX and self._ws is not None:
                 self._ws.pause_reading()
         else:
-            self._inbox = deque((data,))
-            self.server.spawn(self._work_off())
+            try:
+                work = self._take(data)
+            except ValueError as error:
+                self._refuse(error)
+                return
+            if work is not None:
+                self._inbox = deque()
+                self.server.spawn(self._work_off(work, self._inbox))
 
     def _on_probe(self, data: str | bytes) -> None:
         """The upgrade of a polling session (Engine.IO protocol 4, "Upgrade")."""
@@ -327,53 +288,77 @@ class EngineSocket:
         if self._probe == 1 and data == "2probe":
             self._probe = 2
             ws.outbox.write(text_frame(b"3probe"))
-            self._polls().put(engineio.packet.Packet(engineio.packet.NOOP))  # ends a waiting poll
+            self._polls().wake()  # a poll that waits is answered with NOOP
         elif self._probe == 2 and data == "5":  # noqa: PLR2004 # see `_probe`
-            self._move_over()
+            self._move_over(ws)
         else:
             ws.close()
 
-    async def _work_off(self) -> None:
-        inbox = self._inbox
+    async def _work_off(self, work: Work, inbox: deque[str | bytes]) -> None:
+        """Finish `work`, then handle what came meanwhile."""
         try:
-            while inbox:
-                await self._take(inbox[0])
-                inbox.popleft()
+            await work
+            while inbox and not self.closing:
+                following = self._take(inbox.popleft())
+                if following is not None:
+                    await following
                 if len(inbox) == MAX_INBOX // 2 and self._ws is not None:
                     self._ws.resume_reading()
-        except (ValueError, engineio.exceptions.EngineIOError) as error:
-            log.info("engine.io frame refused", sid=self.sid, error=str(error))
-            await self.close(abort=True, reason=self.server.reason.TRANSPORT_ERROR)
+        except ValueError as error:
+            self._refuse(error)
         finally:
             self._inbox = None
+
+    def _take(self, encoded: str | bytes) -> Work | None:
+        """Handle one packet; what is left to await. Raises ValueError for what is none."""
+        if len(encoded) > self.server.max_http_buffer_size:
+            self.server.refuse_large_message(self)
+            return None
+        if isinstance(encoded, bytes):
+            return self.server.receive(self, encoded)
+        if encoded.startswith("4"):
+            return self.server.receive(self, encoded[1:])
+        return self._take_other(encoded)
+
+    def _take_other(self, encoded: str) -> Work | None:
+        if encoded == _PONG:
+            self.server.heartbeat.answered(self)
+        elif encoded.startswith("b"):
+            return self.server.receive(self, base64.b64decode(encoded[1:], validate=True))
+        elif encoded == _CLOSE.decode():
+            return self.close(abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
+        elif not encoded.startswith(_IGNORED):
+            raise ValueError("not an Engine.IO packet")
+        return None
+
+    def _refuse(self, error: ValueError) -> None:
+        log.info("packet refused", sid=self.sid, error=str(error))
+        self.end(self.server.reason.TRANSPORT_ERROR)
+
+    def _on_poll_lost(self) -> None:
+        """The client gave up a poll that waited (or lost its way to us): the reference server ends it, too."""
+        if not self.upgraded:
+            self.end(self.server.reason.TRANSPORT_CLOSE, abort=True)
 
     def _on_lost(self) -> None:
         """The WebSocket is over; a session that never moved to it goes on polling."""
         self._ws = None
         if self.upgraded:
-            self.server.spawn(self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE))
+            self.end(self.server.reason.TRANSPORT_CLOSE, abort=True)
         else:
             self._probe = 0
 
-    async def _take(self, encoded: str | bytes) -> None:
-        """Handle one packet. Raises ValueError or EngineIOError for what is none."""
-        if len(encoded) > self.server.max_http_buffer_size:
-            await self.server.refuse_large_message(self)
-        else:
-            await self.receive(engineio.packet.Packet(encoded_packet=encoded))
 
-
-def _message(body: bytes, *, binary: bool) -> engineio.packet.Packet:
-    """A shared frame's body as a packet for long polling."""
-    return engineio.packet.Packet(engineio.packet.MESSAGE, body if binary else body[1:].decode())
-
-
-def _size(pkt: engineio.packet.Packet) -> int:
-    """What a packet weighs in a polling session's bounded queue, in characters or bytes."""
-    return len(pkt.data) if isinstance(pkt.data, str | bytes) else 0
-
-
-def _websocket_bytes(pkt: engineio.packet.Packet) -> bytes:
-    """A packet as a WebSocket frame; binary attachments are binary frames without a type byte."""
-    encoded = pkt.encode()
-    return text_frame(encoded.encode()) if isinstance(encoded, str) else binary_frame(bytes(encoded))
+async def _body(request: web.Request) -> bytes:
+    """The whole body. Raises ValueError for one over HARD_LIMIT_BYTES or cut short."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while not request.content.at_eof():
+            parts.append(await request.content.readany())
+            size += len(parts[-1])
+            if size > HARD_LIMIT_BYTES:
+                raise ValueError("body too long")
+    except (ConnectionError, web.RequestPayloadError) as error:
+        raise ValueError(f"body cut short: {error}") from None
+    return b"".join(parts)

@@ -3,29 +3,36 @@
 Shapes: docs/protocol.md. Source: seed documents 002 and 003; Socket.IO protocol 5.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import structlog
 from aiohttp import web
 
+from binance.errors import RestError
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import StreamName
 from server.catalogs import Catalogs
+from server.channels import Channel
 from server.connections import MAX_STREAMS, Connection
 from server.delivery import Delivery
-from server.doors.engine import ClientEvent, Reply, SocketServer
+from server.doors.msgpack import encode_packet
+from server.doors.packets import EVENT
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
-from server.doors.socketio_encodings import event_packet
-from server.doors.socketio_requests import Form, Item, Request, parse_request
+from server.doors.socket_server import ClientEvent, Reply, SocketServer
+from server.doors.socketio_encodings import event_text
+from server.doors.socketio_requests import Form, Request, parse_request
 from server.encodings import Encoding
 from server.frames import Batch, Frame
-from server.groups import Pace, frame_of
+from server.groups import Group, Pace
+from server.history import History
+from server.history_requests import check_symbol, parse_kline_query
 from server.hub import Hub
+from server.refusals import Refusal, refusal_of
 
 PING_INTERVAL_S: Final = 25.0
 PING_TIMEOUT_S: Final = 60.0
@@ -59,11 +66,18 @@ class SocketIOConnection(Connection):
 
     def emit(self, event: str, body: object) -> None:
         """Send one event to this client, ahead of what it is owed."""
-        self.session.send_now(event_packet(event, body, binary=self.session.is_binary))
+        if self.session.is_binary:
+            self.session.write(encode_packet(EVENT, [event, body]), binary=True)
+        else:
+            self.session.write(event_text(event, body))
 
     def encoding(self, form: Form) -> Encoding:
         """How this client gets the messages of a form."""
         return form.encoding(binary=self.session.is_binary)
+
+
+Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
+Handler: TypeAlias = Callable[[SocketIOConnection, ClientEvent], Answer]
 
 
 class SocketIODoor:
@@ -73,6 +87,7 @@ class SocketIODoor:
         self,
         hub: Hub,
         catalogs: Catalogs,
+        history: History,
         delivery: Delivery,
         *,
         replica: str,
@@ -83,6 +98,7 @@ class SocketIODoor:
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs
+        self._history = history
         self._replica = replica
         self._source = source
         self._ticks = Pace(update_interval_ms, repeat=True)
@@ -135,10 +151,7 @@ class SocketIODoor:
             for connection in self._connections.values():
                 connection.emit("status", status)
 
-    def _on_connected(self, sid: str) -> None:
-        session = self.server.session_of(sid)
-        if session is None:
-            return
+    def _on_connected(self, session: EngineSocket, sid: str) -> None:
         connection = self._connections[sid] = SocketIOConnection(session, sid)
         greeting = {"message": "Connected to WebSocket Streaming Service", "client_id": sid}
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})
@@ -160,30 +173,50 @@ class SocketIODoor:
                     found.update(dict.fromkeys(self._hub.members(stream, form.encoding(binary=binary))))
         return [connection.sid for connection in found if isinstance(connection, SocketIOConnection)]
 
-    async def _on_event(self, event: ClientEvent) -> Reply:
+    def _on_event(self, event: ClientEvent) -> Answer:
         """Handle one event; a refusal goes into the acknowledgement, or into an `error` event without one."""
         connection = self._connections.get(event.sid)
         if connection is None:
             return Reply()
+        if event.name == "getHistoricalKlines":
+            return Reply(later=self._wait(self._historical_klines(connection, event), connection, event))
         handler = self._handlers.get(event.name, _refuse) if isinstance(event.name, str) else _refuse
         try:
-            return await handler(connection, event)
-        except MarketError as error:
-            refusal = {"code": error.code.value, "message": error.message}
-        except Exception:
-            log.exception("event handler failed", event_name=str(event.name)[:40], sid=event.sid)
-            refusal = {"code": Code.INTERNAL.value, "message": "Something went wrong here; it was logged"}
+            answer = handler(connection, event)
+        except Exception as error:  # noqa: BLE001 # answered and logged there
+            return self._refusal(connection, event, error)
+        return answer if isinstance(answer, Reply) else self._wait(answer, connection, event)
+
+    async def _wait(
+        self, answer: Coroutine[Any, Any, Reply], connection: SocketIOConnection, event: ClientEvent
+    ) -> Reply:
+        try:
+            return await answer
+        except Exception as error:  # noqa: BLE001 # answered and logged there
+            return self._refusal(connection, event, error)
+
+    def _refusal(self, connection: SocketIOConnection, event: ClientEvent, error: Exception) -> Reply:
+        if isinstance(error, MarketError | RestError):
+            refusal = refusal_of(error)
+        else:
+            log.error("event handler failed", event_name=str(event.name)[:40], sid=event.sid, exc_info=error)
+            refusal = Refusal(Code.INTERNAL, "Something went wrong here; it was logged")
         self.refused_total += 1
         if event.wants_ack:
-            return Reply({"ok": False, **refusal})
-        connection.emit("error", refusal)
+            return Reply({"ok": False, **refusal.body})
+        connection.emit("error", refusal.body)
         return Reply()
 
-    async def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+    def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Answer:
         request = parse_request(event.data, self._catalogs, MAX_STREAMS)
         wanted = {(item.stream, connection.encoding(request.form)) for item in request.items}
         if len(connection.groups.keys() | wanted) > MAX_STREAMS:
             raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
+        if not request.since and self._hub.is_ready(item.stream for item in request.items):
+            return self._join(connection, request, event)
+        return self._prepare_and_join(connection, request, event)
+
+    async def _prepare_and_join(self, connection: SocketIOConnection, request: Request, event: ClientEvent) -> Reply:
         streams = [item.stream for item in request.items]
         await self._hub.prepare(streams)
         try:
@@ -204,15 +237,10 @@ class SocketIODoor:
         for item in request.items:
             pace = self._ticks if request.form is Form.ASSETS else request.pace if item.stream.is_state else None
             channel = self._hub.join(connection, item.stream, encoding, pace)
-            since = request.since.get(item.stream)
-            missed = None if since is None else channel.since(since)
-            snapshot = channel.snapshot if request.snapshot and missed is None else None
-            subscribed.append(_subscription(item, channel.last, snapshot))
-            if since is not None:
-                subscribed[-1]["recovered"] = missed is not None
-            resent += [frame_of(message, encoding) for message in missed or ()]
-            if snapshot and not in_reply:
-                resent.append(frame_of(snapshot, encoding))
+            group = connection.groups[item.stream, encoding]
+            entry, messages = _first_sight(channel, request, connection, group, in_reply=in_reply)
+            subscribed.append(entry)
+            resent += filter(None, map(group.encode, messages))
         batches = [Batch(resent)] if resent else []
         if not in_reply:
             for batch in batches:
@@ -221,18 +249,29 @@ class SocketIODoor:
         body = {"ok": not request.rejected, "subscribed": subscribed, "rejected": _rejections(request)}
         return Reply(body, batches if in_reply else [])
 
-    async def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+    def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         request = parse_request(event.data, self._catalogs, MAX_STREAMS)
         encoding = connection.encoding(request.form)
         left = [str(item.stream) for item in request.items if self._hub.leave(connection, item.stream, encoding)]
         self._report(connection, request, event)
         return Reply({"ok": not request.rejected, "unsubscribed": left, "rejected": _rejections(request)})
 
-    async def _subscriptions(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+    def _subscriptions(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         names = sorted({str(stream) for stream, _ in connection.groups})
         if not event.wants_ack:
             connection.emit("subscriptions", {"streams": names})
         return Reply({"ok": True, "streams": names})
+
+    async def _historical_klines(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+        query = parse_kline_query(event.data)
+        check_symbol(query, self._catalogs)
+        with self._history.turn(connection):
+            rows = await self._history.klines(query)
+        head = {"symbol": query.symbol, "market": query.market.value, "interval": query.interval}
+        body = {**head, "klines": msgspec.Raw(rows)}
+        if not event.wants_ack:
+            connection.emit("historicalKlines", body)
+        return Reply({"ok": True, **body})
 
     @staticmethod
     def _report(connection: SocketIOConnection, request: Request, event: ClientEvent) -> None:
@@ -247,16 +286,42 @@ class SocketIODoor:
             connection.emit(answer, {"symbols": symbols, "message": f"{verb} {len(symbols)} symbols"})
 
 
-async def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:
+def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:
     raise MarketError(Code.UNKNOWN_EVENT, f"Unknown event: {str(event.name)[:40]}")
 
 
-def _subscription(item: Item, last: Message | None, snapshot: Message | None) -> dict[str, object]:
-    return {
-        "stream": str(item.stream),
-        "cursor": last.cursor if last else None,
-        "snapshot": msgspec.Raw(snapshot.payload) if snapshot else None,
-    }
+def _first_sight(
+    channel: Channel, request: Request, connection: Connection, group: Group, *, in_reply: bool
+) -> tuple[dict[str, object], list[Message]]:
+    """A new member's entry in the acknowledgement, and what it is sent right behind that.
+
+    That is, of each part, what was missed since the client's cursor, or the latest value; of a single
+    stream the latter goes into the entry. What a new member of ALL gets by name anyway is left out.
+    """
+    last = channel.last
+    entry: dict[str, object] = {"stream": str(channel.stream), "cursor": last.cursor if last else None}
+    entry["snapshot"] = None
+    recovered = []
+    messages: list[Message] = []
+    for part in channel.parts:
+        since = request.since.get(part.stream)
+        missed = None if since is None else part.since(since)
+        if since is not None:
+            recovered.append(missed is not None)
+        if missed is not None:
+            messages += missed
+        elif (snapshot := part.snapshot) is None or not request.snapshot:
+            continue
+        elif part is not channel:
+            if (part.stream, group.encoding) not in connection.groups:
+                messages.append(snapshot)
+        elif in_reply:
+            entry["snapshot"] = msgspec.Raw(snapshot.payload)
+        else:
+            messages.append(snapshot)
+    if recovered:
+        entry["recovered"] = all(recovered)
+    return entry, messages
 
 
 def _rejections(request: Request) -> list[dict[str, str]]:

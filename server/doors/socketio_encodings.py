@@ -3,7 +3,6 @@
 import time
 from functools import lru_cache
 
-import engineio.packet
 import msgspec
 
 from market import views
@@ -11,7 +10,6 @@ from market.messages import Message
 from market.payloads import Ticker
 from market.requests import asset_of
 from market.streams import StreamName
-from server.doors.msgpack import EVENT, encode_packet
 from server.encodings import Encoding
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
@@ -20,12 +18,6 @@ _decode_ticker = msgspec.json.Decoder(Ticker).decode
 def event_text(event: str, body: object) -> bytes:
     """One event for the main namespace; `body` may hold `msgspec.Raw` parts, which stay as they are."""
     return b"42" + msgspec.json.encode([event, body])
-
-
-def event_packet(event: str, body: object, *, binary: bool) -> engineio.packet.Packet:
-    """The same as an Engine.IO packet, as MessagePack or as text."""
-    data = encode_packet(EVENT, [event, body]) if binary else event_text(event, body)[1:].decode()
-    return engineio.packet.Packet(engineio.packet.MESSAGE, data)
 
 
 def gap_body(stream: StreamName, missed: int, until: int) -> dict[str, object]:

@@ -3,7 +3,7 @@
 002: `{symbols}`; 003: one array of assets; full: `{streams}` or `{streamType, symbols, options, market}`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -11,15 +11,18 @@ import msgspec
 
 from market.errors import Code, MarketError
 from market.requests import asset_stream, typed_streams
-from market.streams import ALL, Kind, Market, StreamName
+from market.streams import Kind, Market, StreamName
 from server.catalogs import Catalogs
 from server.doors.msgpack import MsgpackEncoding
 from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
 from server.encodings import Encoding
+from server.every import every_of, is_every
 from server.groups import Pace
 
 THROTTLES: Final = (100, 250, 500, 1000)
 """The paces that a client may ask for, in ms: members of one share frames."""
+MAX_CURSORS: Final = 4096
+"""Cursors that one request may bring: with ALL one a symbol."""
 SHAPES: Final = "an array of assets, {symbols}, {streams} or {streamType, symbols, options, market}"
 
 
@@ -80,6 +83,7 @@ class Request(NamedTuple):
     snapshot: bool
     pace: Pace | None
     since: dict[StreamName, int]
+    """By stream; what a request for ALL knows of its symbols under their own streams."""
 
 
 class _Body(msgspec.Struct, rename="camel"):
@@ -97,7 +101,7 @@ def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
     """The request in `data`, whose names are checked one by one.
 
     Raises MarketError for what is not a request at all (bad_request) or names more than `limit`
-    streams (too_many_streams).
+    streams or MAX_CURSORS cursors (too_many_streams).
     """
     if isinstance(data, list):
         form, body = Form.ASSETS, _Body(symbols=_convert(data, list[str]))
@@ -115,19 +119,12 @@ def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
     rejected = []
     for name in names:
         try:
-            for item in _items(form, name, body, catalogs):
-                items.setdefault(item.stream, item)
+            stream = _stream(form, name, body)
+            catalogs.check(stream)
+            items.setdefault(stream, Item(name, stream))
         except MarketError as error:
             rejected.append(Rejection(name[:80], error))
-    if len(items) > limit:
-        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {limit} streams a client, {len(items)} asked for")
-    since = {
-        item.stream: body.since[name]
-        for item in items.values()
-        for name in (item.sent, str(item.stream))
-        if name in body.since
-    }
-    return Request(form, list(items.values()), rejected, body.snapshot, _pace(body.throttle), since)
+    return Request(form, list(items.values()), rejected, body.snapshot, _pace(body.throttle), _since(items, body))
 
 
 def _pace(throttle: int | None) -> Pace | None:
@@ -138,31 +135,39 @@ def _pace(throttle: int | None) -> Pace | None:
     return Pace(throttle)
 
 
-def _items(form: Form, name: str, body: _Body, catalogs: Catalogs) -> Iterator[Item]:
+def _stream(form: Form, name: str, body: _Body) -> StreamName:
     if form is Form.ASSETS:
-        named = asset_stream(name)
-    elif form is Form.PRICES:
-        named = StreamName.of(Market.SPOT, name, Kind.TICKER)
-    else:
-        named = _full_stream(name, body)
-    for stream in _expand(named, catalogs):
-        catalogs.check(stream)
-        yield Item(name, stream)
-
-
-def _full_stream(name: str, body: _Body) -> StreamName:
+        return asset_stream(name)
+    if form is Form.PRICES:
+        return StreamName.of(Market.SPOT, name, Kind.TICKER)
     if body.stream_type is None:
         return StreamName.parse(name, body.market)
     return typed_streams(body.stream_type, [name], body.options, body.market)[0]
 
 
-def _expand(stream: StreamName, catalogs: Catalogs) -> Iterator[StreamName]:
-    """The streams that `*` stands for; liquidations have one of their own for all symbols."""
-    if stream.symbol != ALL or stream.kind is Kind.FORCE_ORDER:
-        yield stream
-        return
-    for symbol in catalogs.trading(stream.market):
-        yield StreamName.of(stream.market, symbol, stream.kind, stream.option)
+def _since(items: Mapping[StreamName, Item], body: _Body) -> dict[StreamName, int]:
+    """The cursors of what is asked for, by name or as a symbol of ALL; others mean nothing here."""
+    if len(body.since) > MAX_CURSORS:
+        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_CURSORS} cursors in since")
+    sent = {item.sent: item.stream for item in items.values()}
+    has_every = any(map(is_every, items))
+    since = {}
+    for name, cursor in body.since.items():
+        stream = sent.get(name) or _parsed(name, body.market)
+        if (
+            stream is not None
+            and not is_every(stream)
+            and (stream in items or (has_every and every_of(stream) in items))
+        ):
+            since[stream] = cursor
+    return since
+
+
+def _parsed(name: str, market: Market | None) -> StreamName | None:
+    try:
+        return StreamName.parse(name, market)
+    except MarketError:
+        return None
 
 
 def _convert(data: object, kind: type[Any]) -> Any:  # noqa: ANN401 # an instance of `kind`

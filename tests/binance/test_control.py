@@ -149,11 +149,22 @@ def test_spot_refuses_other_ids(request_id: object) -> None:
     assert ask(raw_session(), method="LIST_SUBSCRIPTIONS", id=request_id)["error"]["msg"] == BAD_ID
 
 
-@pytest.mark.parametrize("request_id", [-1, "abc", None, 2**64, True])
-def test_futures_takes_unsigned_integers_only(request_id: object) -> None:
+@pytest.mark.parametrize("request_id", [0, 2**64 - 1, "abc", "98e1b7c4-0a57-4a5e-9d3c-5c1f7d3b2a10"])
+def test_futures_takes_unsigned_integers_and_short_strings_as_id(request_id: object) -> None:
+    assert ask(raw_session(Market.FUTURES), method="LIST_SUBSCRIPTIONS", id=request_id)["id"] == request_id
+
+
+@pytest.mark.parametrize("request_id", [-1, "A" * 37, None, 2**64, True])
+def test_futures_refuses_other_ids(request_id: object) -> None:
     session = raw_session(Market.FUTURES)
     assert ask(session, method="LIST_SUBSCRIPTIONS", id=request_id)["error"]["msg"] == BAD_ID
-    assert ask(session, method="LIST_SUBSCRIPTIONS", id=2**64 - 1)["result"] == []
+
+
+@pytest.mark.parametrize("part", ["0", "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1"])
+def test_a_listen_key_in_the_url_is_accepted_and_no_stream(part: str) -> None:
+    session = raw_session()
+    assert session.open([part, "a@trade"]) == ("a@trade",)
+    assert session.streams == ("a@trade",)
 
 
 def test_a_request_beyond_the_stream_limit_changes_nothing() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -9,11 +10,12 @@ from binance.rest import RestClient
 from binance.settings import Endpoints, stand_in
 from binance.weights import WeightBudget
 from market.streams import Market
+from tests.binance.wire import until
 from tests.support.processes import free_port
 
 
 class Rest:
-    """A REST server that answers what the test says and remembers what it was asked."""
+    """A REST server that answers what the test says and remembers what it was asked; `hold` delays answers."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -23,9 +25,16 @@ class Rest:
         self.cuts = 0
         self.now = 6_000.0
         self.endpoints: Endpoints
+        self.hold: asyncio.Event | None = None
+
+    async def asked_for(self, count: int) -> None:
+        """Return once so many requests have come."""
+        await until(lambda: len(self.asked) >= count, f"{count} requests")
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.raw_path)
+        if self.hold is not None and len(self.asked) == 1:
+            await self.hold.wait()
         if self.cuts:
             self.cuts -= 1
             assert request.transport is not None

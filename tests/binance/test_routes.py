@@ -44,10 +44,13 @@ def test_names_in_urls_are_percent_encoded_where_they_must_be() -> None:
 @pytest.mark.parametrize(
     ("text", "served"),
     [
-        ("spot:*@miniTicker", True),
-        ("spot:*@ticker", False),
+        ("spot:!miniTicker@arr", True),
+        ("spot:!ticker@arr", False),
+        ("spot:*@miniTicker", False),
         ("spot:*@kline_1m", False),
-        ("futures:*@markPrice@1s", True),
+        ("spot:btcusdt@book", False),
+        ("futures:!markPrice@arr@1s", True),
+        ("futures:!bookTicker", True),
         ("futures:*@forceOrder", True),
         ("futures:*@depth20", False),
         ("btcusdt@kline_1m", True),

@@ -1,8 +1,10 @@
 """What the bus's suites share: made-up messages, collected deliveries, conditions to await."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from redis.asyncio import Redis
 
@@ -88,3 +90,13 @@ async def admin_of(server: Process) -> AsyncIterator[Redis]:
 
 async def start_again(server: Process) -> None:
     await asyncio.to_thread(server.start)
+
+
+@contextmanager
+def paused(server: Process) -> Iterator[None]:
+    """A server that keeps its connections and does nothing."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from bus import open_bus
+from bus.base import ALONE_PART, VALUE_MAX_BYTES
 from market.messages import Message
 from market.streams import StreamName
 from tests.bus.conftest import OpenEnd
-from tests.bus.support import BTC, ETH, MARK, Inbox, message, until
+from tests.bus.support import BTC, ETH, MARK, Inbox, eventually, message, until
 
 
 async def test_a_subscribed_stream_arrives(open_end: OpenEnd) -> None:
@@ -187,6 +188,69 @@ async def test_values_are_kept_for_all_ends_in_the_order_asked_for(open_end: Ope
         b"",
         b"2",
     ]
+
+
+async def test_a_value_lives_as_long_as_its_put_says(open_end: OpenEnd) -> None:
+    end = await open_end()
+    await end.put({"last:a": b"1"}, ttl_s=1)
+    await end.put({"last:b": b"2"}, ttl_s=3600)
+    assert await end.get(["last:a", "last:b"]) == [b"1", b"2"]
+
+    async def gone() -> bool:
+        return await end.get(["last:a"]) == [None]
+
+    await eventually(gone, "the value expires")
+    assert await end.get(["last:b"]) == [b"2"]
+
+
+async def test_a_value_of_the_greatest_length_is_kept_and_a_longer_one_refused(open_end: OpenEnd) -> None:
+    end = await open_end()
+    await end.put({"last:a": bytes(VALUE_MAX_BYTES)})
+    with pytest.raises(ValueError, match=r"last:a has \d+ bytes"):
+        await end.put({"last:a": bytes(VALUE_MAX_BYTES + 1)})
+    assert await end.get(["last:a"]) == [bytes(VALUE_MAX_BYTES)]
+
+
+async def test_all_ends_spend_one_budget(open_end: OpenEnd) -> None:
+    one, other = await open_end(), await open_end()
+    assert await one.spend("weight:a", 30, 100, 60) == 30
+    assert await other.spend("weight:a", 50, 100, 60) == 80
+    assert await one.spend("weight:a", 21, 100, 60) is None
+    assert await one.spend("weight:a", 0, 100, 60) == 80
+    assert await other.spend("weight:a", 20, 100, 60) == 100
+    assert await one.spend("weight:b", 100, 100, 60) == 100
+    assert one.spent_alone_total == other.spent_alone_total == 0
+
+
+async def test_ends_that_spend_at_once_never_exceed_the_limit(open_end: OpenEnd) -> None:
+    ends = [await open_end() for _ in range(3)]
+    totals = await asyncio.gather(*(ends[number % 3].spend("weight:a", 3, 100, 60) for number in range(60)))
+    assert sorted(total for total in totals if total is not None) == list(range(3, 100, 3))
+
+
+async def test_a_total_ends_with_its_time_however_often_it_grew(open_end: OpenEnd) -> None:
+    end = await open_end()
+    await end.spend("weight:a", 10, 20, 1)
+    await end.spend("weight:a", 10, 20, 3600)
+
+    async def ended() -> bool:
+        return await end.spend("weight:a", 20, 20, 60) == 20
+
+    await eventually(ended, "the total ends")
+
+
+async def test_an_end_without_a_server_spends_its_part_of_the_limit(bus_url: str) -> None:
+    end = open_bus(bus_url)
+    assert await end.spend("weight:a", 100 // ALONE_PART, 100, 60) == 100 // ALONE_PART
+    assert await end.spend("weight:a", 1, 100, 60) is None
+    assert end.spent_alone_total == 2
+    await end.start()
+    try:
+        await until(lambda: end.connected, "the bus connects")
+        assert await end.spend("weight:a", 100, 100, 60) == 100
+        assert end.spent_alone_total == 2
+    finally:
+        await end.close()
 
 
 async def test_a_handler_that_raises_is_logged_and_counted_and_the_bus_goes_on(open_end: OpenEnd) -> None:

@@ -6,6 +6,7 @@ import sys
 
 from bus import open_bus
 from bus.base import VALUE_TTL_S
+from bus.counters import Counters
 from bus.memory import MemoryBroker, MemoryBus, Values, shared_broker
 from tests.bus.support import BTC, Inbox, message
 
@@ -56,6 +57,51 @@ def test_past_the_limit_the_oldest_values_go_and_are_counted() -> None:
     values.put({"d": b"1", "e": b"1"})
     assert [values.get(key) for key in "abcde"] == [b"2", None, None, b"1", b"1"]
     assert values.evicted_total == 2
+
+
+def test_values_of_different_lives_expire_each_in_its_time() -> None:
+    clock = Clock()
+    values = Values(clock)
+    values.put({"long": b"1"}, ttl_s=100)
+    values.put({"short": b"1"}, ttl_s=10)
+    clock.now += 10
+    assert (values.get("long"), values.get("short")) == (b"1", None)
+    values.put({"long": b"2"}, ttl_s=1)
+    clock.now += 1
+    assert values.get("long") is None
+
+
+def test_past_the_bytes_the_values_that_would_expire_next_go() -> None:
+    values = Values(Clock(), limit_bytes=100)
+    values.put({"long": bytes(40)}, ttl_s=100)
+    values.put({"short": bytes(40)}, ttl_s=10)
+    values.put({"short": bytes(60)}, ttl_s=10)
+    assert values.evicted_total == 0
+    values.put({"new": bytes(60)}, ttl_s=50)
+    assert (values.get("long"), values.get("short"), values.get("new")) == (bytes(40), None, bytes(60))
+    assert values.evicted_total == 1
+
+
+def test_values_renewed_for_ever_leave_no_trail() -> None:
+    values = Values(Clock())
+    values.put({"first": b"1"})
+    for _ in range(10_000):
+        values.put({"a": b"1"})
+    assert len(values) == 2
+    assert len(values._deadlines) < 2_000
+
+
+def test_totals_are_bounded_and_a_new_one_waits_for_one_that_ends() -> None:
+    clock = Clock()
+    counters = Counters(clock, limit=2)
+    assert counters.spend("a", 1, 10, ttl_s=10) == 1
+    assert counters.spend("b", 1, 10, ttl_s=20) == 1
+    assert counters.spend("c", 1, 10, ttl_s=10) is None
+    assert counters.spend("a", 1, 10, ttl_s=10) == 2
+    clock.now += 10
+    assert counters.spend("c", 1, 10, ttl_s=10) == 1
+    assert counters.spend("b", 1, 10, ttl_s=10) == 2
+    assert len(counters) == 2
 
 
 async def test_ends_of_one_url_meet_and_ends_of_others_do_not() -> None:

@@ -92,6 +92,26 @@ async def test_values_expire(redis: Process) -> None:
         assert await end.get([BTC.last_key, ETH.last_key]) == [None, b"2"]
 
 
+async def test_a_total_expires_and_does_not_live_longer_for_growing(redis: Process) -> None:
+    async with end_on(redis) as end, admin_of(redis) as admin:
+        await connected(end)
+        await end.spend("weight:a", 1, 100, 60)
+        await end.spend("weight:a", 1, 100, 3600)
+        assert await admin.get("weight:a") == b"2"
+        assert 0 < await admin.ttl("weight:a") <= 60
+
+
+async def test_an_end_that_the_server_refuses_spends_alone(redis: Process) -> None:
+    async with end_on(redis) as end, admin_of(redis) as admin:
+        await connected(end)
+        await admin.set("weight:a", "no number")
+        with capture_logs() as logs:
+            assert await end.spend("weight:a", 20, 100, 60) == 20
+            assert await end.spend("weight:a", 20, 100, 60) is None
+        assert end.spent_alone_total == 2
+        assert "redis refused a command" in [line["event"] for line in logs]
+
+
 async def test_what_the_server_refuses_is_logged_and_counted_as_dropped(redis: Process) -> None:
     inbox = Inbox()
     async with end_on(redis, inbox=inbox) as end, admin_of(redis) as admin:

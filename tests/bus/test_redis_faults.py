@@ -1,11 +1,9 @@
 """What the Redis bus does when its server dies, hangs or is cut off: on a real server."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from tests.bus.support import (
     end_on,
     eventually,
     message,
+    paused,
     start_again,
     until,
 )
@@ -48,16 +47,6 @@ async def publishing(sender: RedisBus, stream: StreamName = BTC) -> AsyncIterato
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-@contextmanager
-def paused(server: Process) -> Iterator[None]:
-    """A server that keeps its connections and does nothing."""
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 async def flows_again(inbox: Inbox) -> None:
@@ -108,6 +97,24 @@ async def test_nothing_published_while_the_server_is_away_comes_later(redis: Pro
         await connected(receiver)
         await sender.publish([message(cursor=3)])
         assert [received.cursor for received in await inbox.holds(1)] == [3]
+
+
+async def test_budgets_are_shared_again_when_the_server_is_back(redis: Process) -> None:
+    async with end_on(redis) as one, end_on(redis) as other:
+        await connected(one)
+        await connected(other)
+        assert await one.spend("weight:a", 90, 100, 60) == 90
+        redis.kill()
+        await disconnected(one)
+        await disconnected(other)
+        for end in (one, other):
+            assert await end.spend("weight:a", 25, 100, 60) == 25
+            assert await end.spend("weight:a", 1, 100, 60) is None
+        await start_again(redis)
+        await connected(one)
+        await connected(other)
+        assert await one.spend("weight:a", 60, 100, 60) == 60
+        assert await other.spend("weight:a", 60, 100, 60) is None
 
 
 async def test_what_was_subscribed_and_unsubscribed_while_the_server_was_away_holds(redis: Process) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exchange import server as server_module
 from exchange.feed import Feed
 from exchange.following import Follower
 from exchange.recording import read, survey
@@ -211,6 +212,25 @@ async def test_rest_tells_the_state_that_the_recording_has_reached(start: Start,
     assert (await client.get("/api/v3/time"))["serverTime"] == DAY + 70_501
     assert (await client.get("/fapi/v1/exchangeInfo"))["symbols"] == []
     assert (await client.http.get("/control/status")).json()["mode"] == "replay"
+
+
+async def test_a_depth_request_before_the_recorded_answer_gets_that_answer_byte_for_byte(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = '{"lastUpdateId":10, "bids":[["1.10","2"]],"asks":[]}'
+    lines = [
+        (DAY, "spot", PATH, depth(9, 12, DAY, [["1.20", "1"]], [])),
+        (DAY + 10_000, "spot", SNAPSHOT, recorded),
+        (DAY + 10_000_000, "spot", PATH, depth(13, 13, DAY + 10_000_000, [["1.30", "1"]], [])),
+    ]
+    client = await replaying(start, write(tmp_path / "late.ndjson.gz", lines), replay_speed=20)
+    assert (await client.http.get("/api/v3/depth?symbol=BTCUSDT&limit=5")).text == recorded
+    # From then on the answer is the state: what the snapshot did not have yet is in it.
+    assert (await client.get("/api/v3/depth", symbol="BTCUSDT"))["lastUpdateId"] == 12
+    await client.control("replay", action="restart")
+    monkeypatch.setattr(server_module, "_DEPTH_WAIT_S", 0.0)
+    book = await client.get("/api/v3/depth", symbol="BTCUSDT")
+    assert book == {"lastUpdateId": 0, "bids": [], "asks": []}
 
 
 async def test_before_its_first_message_a_recorded_symbol_has_no_candles(start: Start, tmp_path: Path) -> None:

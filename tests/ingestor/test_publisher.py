@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
+from bus.base import VALUE_TTL_S
 from bus.memory import MemoryBroker, MemoryBus
 from ingestor.backlog import MESSAGE_BYTES, Backlog
 from ingestor.memory import Memory
@@ -41,9 +42,9 @@ class GatedBus(MemoryBus):
             raise RuntimeError("broken")
         await super().publish(messages)
 
-    async def put(self, values: Mapping[str, bytes]) -> None:
+    async def put(self, values: Mapping[str, bytes], ttl_s: int = VALUE_TTL_S) -> None:
         self.puts.append(values)
-        await super().put(values)
+        await super().put(values, ttl_s)
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ from market.payloads import BookTicker, Kline, Ticker, decode_payload, ticker_fr
 from market.streams import Market, StreamName
 from tests.market.samples import samples
 
-CURSORS = {"trade": "t", "aggTrade": "a", "bookTicker": "u", "depth": "u", "depth5": "lastUpdateId", "depth20": "u"}
+CURSORS = {"trade": "t", "aggTrade": "a", "bookTicker": "u", "depth": "u", "book": "u"} | {
+    "depth5": "lastUpdateId",
+    "depth20": "u",
+}
 # Recorded, but not among the kinds that Tickcast carries.
 NOT_CARRIED = {"btcusdt_perpetual@continuousKline_15m", "defiusdt@compositeIndex"}
 

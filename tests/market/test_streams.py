@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from market.errors import Code, MarketError
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
-from market.streams import ALL, FUTURES_ONLY, PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import ALL, ARRAY, FUTURES_ONLY, PARTIAL_DEPTHS, Kind, Market, StreamName
 
 SYMBOLS = st.from_regex(r"[a-z0-9]{2,12}(_[0-9]{6})?", fullmatch=True) | st.sampled_from([ALL, "牛来usdt"])
 
@@ -20,7 +20,10 @@ def stream_names(draw: st.DrawFn) -> StreamName:
         options = ["", "100ms"]
     elif kind is Kind.MARK_PRICE:
         options = ["", "1s"]
-    return StreamName.of(market, draw(SYMBOLS), kind, draw(st.sampled_from(options)))
+    symbols = SYMBOLS.filter(lambda symbol: symbol != ALL) if kind is Kind.BOOK else SYMBOLS
+    if kind in (Kind.TICKER, Kind.MINI_TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE):
+        symbols |= st.just(ARRAY)
+    return StreamName.of(market, draw(symbols), kind, draw(st.sampled_from(options)))
 
 
 @given(stream_names())
@@ -60,9 +63,11 @@ def test_any_text_is_parsed_or_refused_with_a_code(text: str) -> None:
         ("btcusdt@markPrice@1s", "futures:btcusdt@markPrice@1s"),
         ("btcusdt@forceOrder", "futures:btcusdt@forceOrder"),
         ("!forceOrder@arr", "futures:*@forceOrder"),
-        ("!markPrice@arr@1s", "futures:*@markPrice@1s"),
-        ("!miniTicker@arr", "spot:*@miniTicker"),
-        ("!bookTicker", "futures:*@bookTicker"),
+        ("!markPrice@arr@1s", "futures:!markPrice@arr@1s"),
+        ("!miniTicker@arr", "spot:!miniTicker@arr"),
+        ("futures:!miniTicker@arr", "futures:!miniTicker@arr"),
+        ("!bookTicker", "futures:!bookTicker"),
+        ("futures:*@bookTicker", "futures:*@bookTicker"),
         ("btcusdt@kline_1d@+08:00", "spot:btcusdt@kline_1d@+08:00"),
         ("牛来usdt@trade", "spot:牛来usdt@trade"),
         ("btcusdt_210625@ticker", "spot:btcusdt_210625@ticker"),
@@ -79,7 +84,7 @@ def test_names_are_read_as_clients_and_binance_write_them(text: str, expected: s
         "btcusdt@trade@100ms", "btcusdt@depth7", "btcusdt@kline@1m",
         "spot:btcusdt@markPrice", "futures:btcusdt@kline_1s", "btc usdt@trade",
         "btcusdt@trade\n", "../etc@trade", "x" * 41 + "@trade",
-        "btcusdt@KLINE_1m",
+        "btcusdt@KLINE_1m", "!@ticker", "!trade@arr", "!kline_1m@arr",
     ],
 )  # fmt: skip
 def test_names_that_binance_has_no_stream_for_are_refused(text: str) -> None:

@@ -10,8 +10,11 @@ from websockets.protocol import Protocol, Side, State
 from bus import open_bus
 from bus.base import Bus
 from market.announcements import DEMAND_TOPIC, Demand
+from market.errors import Code, MarketError
 from market.messages import Message
-from market.streams import StreamName
+from market.streams import Market, StreamName
+from market.symbols import Catalog, SymbolInfo
+from server import hub as hub_module
 from server.channels import Channel
 from server.connections import Connection
 from server.delivery import Delivery
@@ -23,7 +26,17 @@ from tests.server.conftest import until
 
 TRADES = StreamName.parse("btcusdt@trade")
 TICKER = StreamName.parse("btcusdt@ticker")
+EVERY = StreamName.parse("*@ticker")
+BTC, ETH, BNB = TICKER, StreamName.parse("ethusdt@ticker"), StreamName.parse("bnbusdt@ticker")
 LINGER_S = 0.05
+
+
+def catalog(*trading: str) -> Catalog:
+    """Spot, where these symbols trade and one does not."""
+    symbols = {**dict.fromkeys(trading, "TRADING"), "OLDUSDT": "BREAK"}
+    return Catalog(
+        Market.SPOT, [SymbolInfo(name, status, name[:-4], "USDT", "1", "1") for name, status in symbols.items()]
+    )
 
 
 class Plain(Encoding):
@@ -48,16 +61,21 @@ class Reader(Connection):
     def __init__(self) -> None:
         super().__init__()
         self.frames: list[Frame] = []
+        self.forgotten: list[StreamName] = []
 
     def send(self, batch: Batch) -> None:
         self.frames.extend(batch.frames)
 
-    def forget(self, stream: StreamName, encoding: Encoding) -> None:
-        pass
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:  # noqa: ARG002 # Connection's signature
+        self.forgotten.append(stream)
 
     @property
     def texts(self) -> list[bytes]:
         return [frame.body for frame in self.frames]
+
+    def of(self, stream: StreamName) -> list[bytes]:
+        """What came of one stream."""
+        return [frame.body for frame in self.frames if frame.stream == stream]
 
 
 class Setup:
@@ -224,3 +242,203 @@ async def test_a_text_frame_is_what_a_websocket_library_reads(length: int) -> No
     (frame,) = reader.events_received()
     assert isinstance(frame, websockets.frames.Frame)
     assert (frame.opcode, frame.fin, frame.data) == (websockets.frames.Opcode.TEXT, True, text)
+
+
+@pytest.fixture
+def listed(setup: Setup) -> Setup:
+    setup.hub.follow(catalog("BTCUSDT", "ETHUSDT"))
+    return setup
+
+
+async def test_all_is_one_membership_and_one_subscription_a_symbol(listed: Setup) -> None:
+    first, second, encoding = Reader(), Reader(), Plain()
+    await listed.join(first, EVERY, encoding)
+    await listed.join(second, EVERY, encoding)
+    assert list(first.groups) == [(EVERY, encoding)]
+    assert listed.hub.member_counts() == {EVERY: 2}
+    assert listed.hub.streams == [BTC, ETH]
+    await until(lambda: listed.demand and listed.demand[-1].streams == [str(BTC), str(ETH)], "demand by symbol")
+
+
+async def test_members_of_all_and_of_a_symbol_share_frames_that_carry_the_symbols_stream(listed: Setup) -> None:
+    encoding, everybody, named = Plain(), [Reader() for _ in range(10)], Reader()
+    for reader in everybody:
+        await listed.join(reader, EVERY, encoding)
+    await listed.join(named, BTC, encoding)
+    await listed.publish(BTC, b"b")
+    await listed.publish(ETH, b"e")
+    assert encoding.encoded == 2
+    assert all(
+        [(frame.stream, frame.body) for frame in reader.frames] == [(BTC, b"b"), (ETH, b"e")] for reader in everybody
+    )
+    assert len({id(reader.frames[0]) for reader in [*everybody, named]}) == 1
+    assert named.texts == [b"b"]
+
+
+@pytest.mark.parametrize("joined", [(EVERY, BTC), (BTC, EVERY)], ids=["all first", "symbol first"])
+@pytest.mark.parametrize("left", [EVERY, BTC], ids=["all left", "symbol left"])
+async def test_who_wants_all_and_a_symbol_gets_each_message_once_and_can_leave_either(
+    listed: Setup, joined: tuple[StreamName, ...], left: StreamName
+) -> None:
+    encoding, reader, other = Plain(), Reader(), Reader()
+    await listed.join(other, EVERY, encoding)
+    for stream in joined:
+        await listed.join(reader, stream, encoding)
+    listed.hub.deliver([Message(stream, 1, 1, b"1") for stream in (BTC, ETH)])
+    assert listed.hub.leave(reader, left, encoding)  # in the turn in which the messages came
+    await listed.publish(BTC, b"2", b"3")
+    await listed.publish(ETH, b"2")
+    assert reader.of(BTC) == [b"1", b"2", b"3"]
+    assert reader.of(ETH) == ([b"1", b"2"] if left == BTC else [])
+    assert (other.of(BTC), other.of(ETH)) == ([b"1", b"2", b"3"], [b"1", b"2"])
+    assert BTC not in reader.forgotten
+    assert (ETH in reader.forgotten) == (left == EVERY)
+    listed.hub.drop(reader)
+    await listed.join(reader, EVERY, encoding)
+    await listed.publish(BTC, b"4")
+    assert reader.of(BTC)[-1] == b"4"
+
+
+async def test_who_adds_a_symbol_to_all_misses_nothing_that_came_in_the_same_turn(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    await listed.hub.prepare([BTC])
+    listed.hub.deliver([Message(BTC, 1, 1, b"1")])
+    listed.hub.join(reader, BTC, encoding)
+    listed.hub.deliver([Message(BTC, 2, 2, b"2")])
+    listed.hub.release([BTC])
+    await asyncio.sleep(0.001)
+    assert reader.texts == [b"1", b"2"]
+
+
+async def test_the_pace_that_was_asked_for_by_name_wins(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    await listed.join(reader, BTC, encoding, Pace(100))
+    await listed.publish(ETH, b"1", b"2")
+    await listed.publish(BTC, b"1", b"2")
+    assert (reader.of(BTC), reader.of(ETH)) == ([], [b"1", b"2"])
+    await until(lambda: reader.of(BTC), "the beat")
+    assert reader.of(BTC) == [b"2"]
+    await listed.publish(BTC, b"3")
+    listed.hub.leave(reader, BTC, encoding)
+    assert reader.of(BTC) == [b"2", b"3"], "what the pace held back is not lost"
+    await listed.publish(BTC, b"4")
+    assert reader.of(BTC) == [b"2", b"3", b"4"]
+
+
+async def test_a_pace_on_all_holds_for_each_symbol_by_itself(listed: Setup) -> None:
+    encoding, readers = Plain(), [Reader(), Reader()]
+    for reader in readers:
+        await listed.join(reader, EVERY, encoding, Pace(100))
+    await listed.publish(BTC, b"1", b"2", b"3")
+    await listed.publish(ETH, b"1", b"2")
+    await until(lambda: readers[0].texts, "the beat")
+    assert [(reader.of(BTC), reader.of(ETH)) for reader in readers] == [([b"3"], [b"2"])] * 2
+    assert encoding.encoded == 2
+    await asyncio.sleep(0.15)
+    assert len(readers[0].texts) == 2, "nothing new, nothing sent"
+
+
+async def test_a_repeating_pace_on_all_repeats_each_symbols_latest(listed: Setup) -> None:
+    reader, encoding = Reader(), Plain()
+    await listed.join(Reader(), EVERY, encoding)
+    await listed.publish(BTC, b"1")
+    await listed.publish(ETH, b"1")
+    await listed.join(reader, EVERY, encoding, Pace(50, repeat=True, fresh_ms=300))
+    await until(lambda: len(reader.of(BTC)) >= 2 and len(reader.of(ETH)) >= 2, "repeated")
+    await asyncio.sleep(0.35)
+    sent = len(reader.texts)
+    await asyncio.sleep(0.15)
+    assert len(reader.texts) == sent, "old values are not passed off as live"
+
+
+async def test_all_follows_the_catalog(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    listed.hub.follow(catalog("ETHUSDT", "BNBUSDT"))
+    await until(lambda: listed.demand and listed.demand[-1].streams == [str(ETH), str(BNB)], "demand followed")
+    for stream in (BTC, ETH, BNB):
+        await listed.publish(stream, b"1")
+    assert [frame.stream for frame in reader.frames] == [ETH, BNB]
+    assert reader.forgotten == [BTC]
+
+
+async def test_a_delisted_symbol_stays_with_whoever_wants_it_by_name(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    await listed.join(reader, BTC, encoding)
+    listed.hub.follow(catalog("ETHUSDT"))
+    await asyncio.sleep(2 * LINGER_S)
+    await listed.publish(BTC, b"1")
+    listed.hub.follow(catalog("ETHUSDT", "BTCUSDT"))
+    await listed.publish(BTC, b"2")
+    assert reader.of(BTC) == [b"1", b"2"]
+    assert BTC not in reader.forgotten
+
+
+async def test_all_is_accepted_before_the_catalog_comes(setup: Setup) -> None:
+    reader = Reader()
+    channel = await setup.join(reader, EVERY, Plain())
+    assert list(channel.parts) == []
+    setup.hub.follow(catalog("BTCUSDT"))
+    await until(lambda: setup.demand and setup.demand[-1].streams == [str(BTC)], "demand")
+    await setup.publish(BTC, b"1")
+    assert reader.texts == [b"1"]
+
+
+async def test_the_parts_of_all_have_last_values_from_the_cache_when_it_is_prepared(listed: Setup) -> None:
+    kept = Message(ETH, 7, 1_000, b"kept")
+    await listed.publisher.put({ETH.last_key: kept.encode()})
+    channel = await listed.join(Reader(), EVERY, Plain())
+    assert [part.snapshot for part in channel.parts] == [None, kept]
+    assert (channel.last, channel.snapshot, channel.since(7)) == (None, None, None)
+
+
+async def test_the_last_one_to_leave_all_closes_every_symbol_that_nobody_wants_by_name(listed: Setup) -> None:
+    encoding, one, named = Plain(), Reader(), Reader()
+    await listed.join(one, EVERY, encoding)
+    await listed.join(named, BTC, encoding)
+    listed.hub.drop(one)
+    assert listed.hub.streams == [BTC, ETH], "it lingers"
+    await until(lambda: listed.hub.streams == [BTC], "closed")
+    await until(lambda: listed.demand[-1].streams == [str(BTC)], "demand withdrawn")
+    await listed.publish(BTC, b"1")
+    await listed.publish(ETH, b"1")
+    assert (one.texts, named.texts, listed.hub.unwanted_total) == ([], [b"1"], 0)
+    assert listed.hub.member_counts() == {BTC: 1}
+
+
+async def test_a_symbols_members_include_those_of_all_each_once(listed: Setup) -> None:
+    encoding, both, everybody, named = Plain(), Reader(), Reader(), Reader()
+    for reader, stream in ((both, EVERY), (both, BTC), (everybody, EVERY), (named, BTC)):
+        await listed.join(reader, stream, encoding)
+    assert listed.hub.members(BTC, encoding) == [both, named, everybody]
+    assert listed.hub.members(EVERY, encoding) == [both, everybody]
+    assert listed.hub.members(BTC, Plain()) == []
+
+
+async def test_a_dropped_member_of_both_leaves_nothing_behind(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    await listed.join(reader, BTC, encoding)
+    listed.hub.drop(reader)
+    assert (reader.groups, listed.hub.member_counts()) == ({}, {})
+    assert set(reader.forgotten) == {BTC, ETH}
+
+
+async def test_what_ingestors_would_not_carry_is_refused(listed: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "MAX_STREAMS_PER_REPLICA", 2)
+    await listed.join(Reader(), TRADES, Plain())
+    with pytest.raises(MarketError) as refusal:
+        await listed.hub.prepare([EVERY])
+    assert refusal.value.code is Code.TOO_MANY_STREAMS
+    assert listed.hub.streams == [TRADES]
+
+
+async def test_binances_array_of_all_symbols_is_a_stream_of_its_own(listed: Setup) -> None:
+    array, reader, encoding = StreamName.parse("!miniTicker@arr"), Reader(), Plain()
+    await listed.join(reader, array, encoding)
+    await listed.join(reader, StreamName.parse("*@miniTicker"), encoding)
+    await listed.publish(array, b"[1]")
+    assert [(frame.stream, frame.body) for frame in reader.frames] == [(array, b"[1]")]

@@ -7,7 +7,8 @@ import pytest
 import socketio
 
 from market.streams import StreamName
-from server.doors.msgpack import EVENT, MsgpackEncoding, decode_packet, encode_packet
+from server.doors.msgpack import MsgpackEncoding, decode_packet, encode_packet
+from server.doors.packets import EVENT
 from server.doors.socketio_encodings import KIND_EVENTS
 from tests.market.samples import sample
 from tests.server.conftest import Served, until
@@ -48,7 +49,7 @@ def test_what_is_no_packet_is_refused(data: bytes) -> None:
 
 def test_packets_survive_encoding_and_decoding() -> None:
     packet = decode_packet(encode_packet(socketio.packet.BINARY_EVENT, ["x", {"a": b"1"}], "/admin", 7))
-    assert (packet.type, packet.nsp, packet.data, packet.id) == (EVENT, "/admin", ["x", {"a": b"1"}], 7)
+    assert (packet.type, packet.namespace, packet.data, packet.id) == (EVENT, "/admin", ["x", {"a": b"1"}], 7)
 
 
 def test_a_gap_is_told_in_msgpack_too() -> None:

@@ -1,4 +1,4 @@
-"""REST limits as Binance keeps them: weight a minute and address, 429, and bans for those who go on."""
+"""REST limits as Binance keeps them, server side: weight a minute and address, 429, bans for those who go on. Pure."""
 
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +9,7 @@ from binance.weights import WEIGHT_PER_MINUTE
 from market.streams import Market
 
 _MINUTE_S: Final = 60.0
-_MAX_ADDRESSES: Final = 1_024
+_MAX_ADDRESSES: Final = 16_384
 _IGNORED_BEFORE_BAN: Final = 10
 _FIRST_BAN_S: Final = 120.0
 _LONGEST_BAN_S: Final = 3 * 86_400.0
@@ -34,24 +34,32 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Budget:
-    """Request weight by market and address; `now` is s since the epoch."""
+    """Request weight by market and address; `now` is s since the epoch.
 
-    def __init__(self) -> None:
+    With `bans` an address that goes on asking is banned, from 2 minutes up to 3 days. At most 16,384
+    addresses are remembered; beyond that the one that came first is forgotten.
+    """
+
+    def __init__(self, *, bans: bool) -> None:
+        self.refused_total = 0
+        self._bans = bans
         self._spenders: dict[tuple[Market, str], Spender] = {}
 
     def spend(self, market: Market, address: str, weight: int, now: float) -> Verdict:
-        """Charge one request: OK within the minute's weight, 429 beyond it, 418 for who keeps coming."""
+        """Charge one request: OK within the minute's weight, 429 beyond it, 418 for who is banned."""
         spender = self._spender(market, address)
         minute = int(now // _MINUTE_S)
         if spender.minute != minute:
             spender.minute, spender.used, spender.ignored = minute, 0, 0
         if now < spender.banned_until:
+            self.refused_total += 1
             return Verdict(spender.used, HTTPStatus.IM_A_TEAPOT, int(spender.banned_until - now) + 1)
         if spender.used + weight <= WEIGHT_PER_MINUTE[market]:
             spender.used += weight
             return Verdict(spender.used)
+        self.refused_total += 1
         spender.ignored += 1
-        if spender.ignored > _IGNORED_BEFORE_BAN:
+        if self._bans and spender.ignored > _IGNORED_BEFORE_BAN:
             spender.ignored = 0
             length = min(_LONGEST_BAN_S, _FIRST_BAN_S * 2**spender.bans)
             spender.bans += 1

@@ -1,0 +1,302 @@
+"""The Binance door's WebSockets: Binance's own stream protocol, fed from the hub.
+
+Grammar, control protocol and rules are those of binance/, which the exchange stand-in keeps as well.
+Payloads go out as Binance sent them. What lags is treated as Binance treats it, which has no words
+for a gap: values of state streams are replaced by later ones, and a client that would miss an event
+is closed with 4008 before it does. Shapes: docs/protocol.md. Source: binance/entrances.py, binance/control.py.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from binance.control import ControlError, ControlSession, Outcome
+from binance.entrances import (
+    ENTRANCES,
+    MAX_MESSAGE_BYTES,
+    MESSAGES_PER_SECOND,
+    PING_S,
+    PONG_S,
+    Entrance,
+    check_time_unit,
+    names_in_path,
+    names_in_query,
+)
+from binance.errors import BinanceError
+from binance.frames import server_shutdown, wrap_payload
+from binance.rest_gate import refusal
+from market.errors import MarketError
+from market.messages import Message
+from market.streams import Market, StreamName
+from market.windows import RollingWindow
+from server.catalogs import Catalogs
+from server.connections import CloseReason
+from server.delivery import Delivery
+from server.doors.binance_rest import as_response
+from server.doors.heartbeat import Heartbeat
+from server.doors.raw import RawConnection
+from server.encodings import Encoding
+from server.handshake import take_over
+from server.hub import Hub
+from server.websocket import WebSocket
+
+MAX_INBOX: Final = 64
+"""Messages of one client that wait while the bus subscribes; more than that are too many."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Silent(Encoding):
+    def gap(self, stream: StreamName, missed: int, until: int) -> None:  # Binance's protocol has no such thing
+        """Say nothing: see the module's text."""
+
+
+class _Raw(_Silent):
+    def encode(self, message: Message) -> bytes:
+        """The payload."""
+        return message.payload
+
+
+class _Combined(_Silent):
+    def encode(self, message: Message) -> bytes:
+        """The payload, wrapped in its stream's name."""
+        return wrap_payload(message.stream.binance_name, message.payload)
+
+
+RAW: Final = _Raw()
+COMBINED: Final = _Combined()
+
+
+class BinanceConnection(RawConnection):
+    """One client of the Binance door. Requests are handled one after the other by `worker`, while there are any."""
+
+    __slots__ = ("_asked", "encoding", "entrance", "exceeded", "inbox", "is_lost", "session", "window", "worker")
+
+    def __init__(self, entrance: Entrance, heartbeat: Heartbeat) -> None:
+        super().__init__(heartbeat)
+        self.entrance = entrance
+        self.session = ControlSession(entrance.market, combined=entrance.combined)
+        self.encoding: Encoding = COMBINED if entrance.combined else RAW
+        self.window = RollingWindow(MESSAGES_PER_SECOND[entrance.market], 1.0)
+        self.exceeded = False
+        """Whether it sent more than the window allows: nothing more is taken from it."""
+        self.inbox: list[str] = []
+        self.worker: asyncio.Task[None] | None = None
+        self.is_lost = False
+        self._asked = b""
+
+    def ping(self) -> None:
+        """Ask for a pong with a copy of the time in ms."""
+        self._asked = b"%d" % (time.time_ns() // 1_000_000)
+        self.ws.ping(self._asked)
+
+    def pong(self, payload: bytes) -> None:
+        """Take a pong; one that answers no ping proves nothing."""
+        if payload == self._asked:
+            super().pong(payload)
+
+    def timed_out(self) -> None:
+        """The client did not answer a ping in time."""
+        self.ws.let_go(CloseReason.PONG_TIMEOUT)
+
+
+class BinanceDoor:
+    """The Binance clients of one replica."""
+
+    def __init__(self, hub: Hub, catalogs: Catalogs, delivery: Delivery) -> None:
+        self._hub = hub
+        self._catalogs = catalogs
+        self._delivery = delivery
+        self._heartbeats = {market: Heartbeat(PING_S[market], PONG_S[market]) for market in Market}
+        self._connections: dict[BinanceConnection, None] = {}
+        self._emptied = asyncio.Event()
+        self._is_closing = False
+        self.refused_total = 0
+        """Requests answered with an error, and clients closed for what they sent."""
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._connections)
+
+    def attach(self, app: web.Application) -> None:
+        """Serve all entrances in `app`."""
+        for entrance in ENTRANCES:
+            handler = self._handler(entrance)
+            app.router.add_get(entrance.path, handler)
+            if not entrance.combined:
+                app.router.add_get(f"{entrance.path}/{{names:.*}}", handler)
+
+    async def close(self) -> None:
+        """Announce the shutdown to all clients and close them; takes at most websocket.CLOSE_TIMEOUT_S."""
+        self._is_closing = True
+        now_ms = time.time_ns() // 1_000_000
+        for connection in tuple(self._connections):
+            connection.reply(server_shutdown(now_ms, combined=connection.encoding is COMBINED))
+            connection.ws.close(CloseReason.GOING_AWAY)
+        if self._connections:
+            await self._emptied.wait()
+        for heartbeat in self._heartbeats.values():
+            heartbeat.close()
+
+    def _handler(self, entrance: Entrance) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if self._is_closing:
+                return web.Response(status=503)
+            query = request.rel_url.raw_query_string
+            try:
+                check_time_unit(query)
+            except BinanceError as error:
+                return as_response(refusal(error, used=0))
+            names = names_in_query(query) if entrance.combined else names_in_path(request.match_info.get("names", ""))
+            return take_over(request, partial(self._open, entrance, names))
+
+        return handle
+
+    def _open(self, entrance: Entrance, names: list[str], transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+        connection = BinanceConnection(entrance, self._heartbeats[entrance.market])
+        connection.ws = WebSocket(
+            transport,
+            self._delivery,
+            on_message=partial(self._on_message, connection),
+            on_lost=partial(self._on_lost, connection),
+            on_slow=connection.let_go,
+            on_pong=partial(self._on_pong, connection),
+            on_ping=partial(self._on_ping, connection),
+            max_bytes=MAX_MESSAGE_BYTES,
+            deflate=deflate,
+        )
+        self._connections[connection] = None
+        self._heartbeats[entrance.market].add(connection)
+        if names:
+            self._set_to_work(connection, names)
+        return connection.ws
+
+    def _on_lost(self, connection: BinanceConnection) -> None:
+        connection.is_lost = True
+        connection.inbox.clear()
+        self._heartbeats[connection.entrance.market].remove(connection)
+        self._hub.drop(connection)
+        self._connections.pop(connection, None)
+        if self._is_closing and not self._connections:
+            self._emptied.set()
+
+    def _on_ping(self, connection: BinanceConnection, _payload: bytes) -> None:
+        self._admit(connection)
+
+    def _on_pong(self, connection: BinanceConnection, payload: bytes) -> None:
+        if self._admit(connection):
+            connection.pong(payload)
+
+    def _on_message(self, connection: BinanceConnection, data: str | bytes) -> None:
+        if self._admit(connection):
+            connection.inbox.append(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+            if connection.worker is None:
+                self._set_to_work(connection)
+
+    def _admit(self, connection: BinanceConnection) -> bool:
+        """Count one message of the client's; too many close the connection, behind the answers to those before."""
+        if connection.exceeded:
+            return False
+        now = asyncio.get_running_loop().time()
+        if connection.window.allow(now) and len(connection.inbox) < MAX_INBOX:
+            return True
+        connection.exceeded = True
+        self.refused_total += 1
+        if connection.worker is None:
+            connection.ws.close(CloseReason.TOO_MANY_REQUESTS)
+        return False
+
+    def _set_to_work(self, connection: BinanceConnection, names: Iterable[str] = ()) -> None:
+        connection.worker = asyncio.get_running_loop().create_task(self._work_off(connection, names))
+
+    async def _work_off(self, connection: BinanceConnection, names: Iterable[str]) -> None:
+        """Subscribe to `names`, then handle what waits, in order; a fault of ours ends the connection."""
+        try:
+            await self._begin(connection, names)
+            while connection.inbox:
+                await self._carry_out(connection, connection.session.handle(connection.inbox.pop(0)))
+            if connection.exceeded:
+                connection.ws.close(CloseReason.TOO_MANY_REQUESTS)
+        except Exception:
+            log.exception("request handler failed", path=connection.entrance.path)
+            connection.ws.close(CloseReason.INTERNAL)
+        finally:
+            connection.worker = None
+
+    async def _begin(self, connection: BinanceConnection, names: Iterable[str]) -> None:
+        """Subscribe to what the URL names; a name that is none closes the connection."""
+        try:
+            wanted = self._served(connection, connection.session.open(names))
+            await self._hub.prepare(wanted)
+        except ControlError:
+            self.refused_total += 1
+            connection.ws.close(CloseReason.INVALID_STREAM)
+        except MarketError as error:
+            self.refused_total += 1
+            log.warning("binance client refused", path=connection.entrance.path, reason=error.message)
+            connection.ws.close(CloseReason.TRY_LATER)
+        else:
+            self._join(connection, wanted)
+
+    async def _carry_out(self, connection: BinanceConnection, outcome: Outcome) -> None:
+        """Answer one request, then deliver what it grants; what it ends has ended."""
+        self.refused_total += outcome.is_refused
+        wanted = self._served(connection, outcome.subscribed)
+        try:
+            await self._hub.prepare(wanted)
+        except MarketError as error:
+            self.refused_total += 1
+            connection.reply(connection.session.withdraw(outcome, error.message))
+            return
+        if connection.encoding is not (encoding := COMBINED if connection.session.combined else RAW):
+            self._change_form(connection, encoding, outcome.reply)
+        else:
+            connection.reply(outcome.reply)
+        for name in outcome.unsubscribed:
+            if (stream := connection.entrance.stream_of(name)) is not None:
+                self._hub.leave(connection, stream, connection.encoding)
+        self._join(connection, wanted)
+
+    def _join(self, connection: BinanceConnection, prepared: list[StreamName]) -> None:
+        """Deliver streams that were prepared for this; nothing may suspend between the two (server/hub.py)."""
+        if not connection.is_lost:
+            for stream in prepared:
+                self._hub.join(connection, stream, connection.encoding)
+        self._hub.release(prepared)
+
+    def _change_form(self, connection: BinanceConnection, encoding: Encoding, reply: bytes) -> None:
+        """Answer SET_PROPERTY: what came before goes out in the old form before the answer, the rest in the new one."""
+        if connection.ws.outbox.lags:
+            # What is owed in the old form would be forgotten.
+            connection.let_go()
+            return
+        groups = tuple(connection.groups.values())
+        for group in groups:
+            group.flush()
+        connection.reply(reply)
+        for group in groups:
+            self._hub.leave(connection, group.stream, group.encoding)
+            self._hub.join(connection, group.stream, encoding)
+        connection.encoding = encoding
+
+    def _served(self, connection: BinanceConnection, names: tuple[str, ...]) -> list[StreamName]:
+        """The streams that come here under these names; the others are acknowledged and stay silent."""
+        found = []
+        for name in names:
+            stream = connection.entrance.stream_of(name)
+            if stream is not None and self._can_deliver(stream):
+                found.append(stream)
+        return found
+
+    def _can_deliver(self, stream: StreamName) -> bool:
+        try:
+            self._catalogs.check(stream)
+        except MarketError:  # an unknown symbol, or one that does not trade
+            return False
+        return True

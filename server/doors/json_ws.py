@@ -1,0 +1,336 @@
+"""The JSON door: WebSockets at `/` for clients of documents 000, 001 and 004, all three on one connection.
+
+Shapes: docs/protocol.md. Source: seed documents 000, 001 and 004.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from binance.errors import RestError
+from market.errors import Code, MarketError
+from market.messages import Message
+from market.streams import Market, StreamName
+from server.catalogs import Catalogs
+from server.channels import Channel
+from server.connections import MAX_STREAMS, CloseReason
+from server.delivery import Delivery
+from server.doors.heartbeat import Heartbeat
+from server.doors.json_encodings import RAW, RAW_PREFIXED, TYPED, PriceUpdates
+from server.doors.json_requests import (
+    Command,
+    Form,
+    HistoricalKlines,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+    UnsubscribeAll,
+    parse_command,
+    read_message,
+    typed_to_leave,
+)
+from server.doors.raw import RawConnection
+from server.encodings import Encoding
+from server.frames import Batch, Frame
+from server.handshake import take_over
+from server.history import History, KlineQuery
+from server.history_requests import check_symbol
+from server.hub import Hub
+from server.refusals import Refusal, refusal_of
+from server.websocket import WebSocket
+
+GREETING: Final = "Connected to Future Socket NATS server"
+"""What document 001's clients are told, and may look for."""
+PING_INTERVAL_S: Final = 25.0
+PING_TIMEOUT_S: Final = 60.0
+MAX_MESSAGE_BYTES: Final = 1_000_000
+"""A longer message ends the connection (close 1009)."""
+MAX_INBOX: Final = 256
+"""Messages of one client that wait to be handled; it is not read while more would come."""
+MAX_ASKED: Final = 16
+"""Requests for candles of one client that may wait; one is under way."""
+_INTERNAL: Final = Refusal(Code.INTERNAL, "Something went wrong here; it was logged")
+
+log = structlog.get_logger(__name__)
+
+
+class JsonConnection(RawConnection):
+    """One client of the JSON door."""
+
+    __slots__ = ("asked", "client_id", "historian", "inbox", "is_lost", "is_upper", "worker")
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        super().__init__(heartbeat)
+        self.client_id = f"client_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
+        self.is_upper = False
+        """Whether the client spoke as document 004's do when it spoke last."""
+        self.is_lost = False
+        self.inbox: deque[str | bytes] | None = None
+        """Messages that wait, while `worker` handles them one after the other."""
+        self.worker: asyncio.Task[None] | None = None
+        self.asked: list[HistoricalKlines] = []
+        self.historian: asyncio.Task[None] | None = None
+
+    def tell(self, body: object) -> None:
+        """Send one message of this client's own."""
+        if not self.is_lost:
+            self.reply(msgspec.json.encode(body))
+
+
+class JsonDoor:
+    """The JSON clients of one replica."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        catalogs: Catalogs,
+        history: History,
+        delivery: Delivery,
+        *,
+        is_allowed_origin: Callable[[str, dict[str, Any]], bool],
+    ) -> None:
+        self._hub = hub
+        self._catalogs = catalogs
+        self._history = history
+        self._delivery = delivery
+        self._is_allowed_origin = is_allowed_origin
+        self._heartbeat = Heartbeat(PING_INTERVAL_S, PING_TIMEOUT_S)
+        self._connections: set[JsonConnection] = set()
+        self._emptied = asyncio.Event()
+        self._is_closing = False
+        self._encodings: dict[Form, Encoding] = {
+            Form.TYPED: TYPED,
+            Form.RAW: RAW,
+            Form.RAW_PREFIXED: RAW_PREFIXED,
+            Form.PRICE: PriceUpdates(self._tick_size),
+        }
+        self.refused_total = 0
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._connections)
+
+    async def upgrade(self, request: web.Request) -> web.StreamResponse:
+        """Open a client's WebSocket; 403 for a page of an origin that may not connect."""
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._is_allowed_origin(origin, {"HTTP_HOST": request.host}):
+            self.refused_total += 1
+            return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
+        if self._is_closing:
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down")
+        return take_over(request, self._open)
+
+    async def close(self) -> None:
+        """Close all clients; returns when they are gone, which takes at most websocket.CLOSE_TIMEOUT_S."""
+        self._is_closing = True
+        for connection in tuple(self._connections):
+            connection.ws.close(CloseReason.SHUTDOWN)
+        if self._connections:
+            await self._emptied.wait()
+        self._heartbeat.close()
+
+    def _open(self, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+        connection = JsonConnection(self._heartbeat)
+        connection.ws = WebSocket(
+            transport,
+            self._delivery,
+            on_message=partial(self._on_message, connection),
+            on_lost=partial(self._on_lost, connection),
+            on_slow=connection.let_go,
+            on_pong=connection.pong,
+            max_bytes=MAX_MESSAGE_BYTES,
+            deflate=deflate,
+        )
+        self._connections.add(connection)
+        self._heartbeat.add(connection)
+        connection.tell({"type": "connection", "clientId": connection.client_id, "message": GREETING})
+        return connection.ws
+
+    def _on_lost(self, connection: JsonConnection) -> None:
+        connection.is_lost = True
+        if connection.inbox:
+            connection.inbox.clear()
+        if connection.historian is not None:
+            connection.historian.cancel()
+        self._heartbeat.remove(connection)
+        self._hub.drop(connection)
+        self._connections.discard(connection)
+        if self._is_closing and not self._connections:
+            self._emptied.set()
+
+    def _on_message(self, connection: JsonConnection, data: str | bytes) -> None:
+        """Take one message; those of one client are handled one after the other."""
+        if connection.inbox is None:
+            inbox = connection.inbox = deque((data,))
+            connection.worker = asyncio.get_running_loop().create_task(self._work_off(connection, inbox))
+            return
+        connection.inbox.append(data)
+        if len(connection.inbox) == MAX_INBOX:
+            connection.ws.pause_reading()
+
+    async def _work_off(self, connection: JsonConnection, inbox: deque[str | bytes]) -> None:
+        while inbox:
+            await self._take(connection, inbox.popleft())
+            if len(inbox) == MAX_INBOX // 2 and not connection.ws.outbox.lags:
+                connection.ws.resume_reading()
+        connection.inbox = connection.worker = None
+
+    async def _take(self, connection: JsonConnection, data: str | bytes) -> None:
+        """Handle one message; a refusal is answered and closes nothing."""
+        try:
+            message = read_message(data)
+            connection.is_upper = message.is_upper
+            await self._handle(connection, parse_command(message, self._catalogs.check, MAX_STREAMS))
+        except MarketError as error:
+            self._refuse(connection, refusal_of(error), upper=connection.is_upper)
+        except Exception:
+            log.exception("message handler failed", client_id=connection.client_id)
+            self._refuse(connection, _INTERNAL, upper=connection.is_upper)
+
+    async def _handle(self, connection: JsonConnection, command: Command) -> None:
+        match command:
+            case Subscribe():
+                await self._subscribe(connection, command)
+            case Unsubscribe():
+                self._unsubscribe(connection, command)
+            case UnsubscribeAll():
+                self._hub.drop(connection)
+                connection.tell({"type": "unsubscribed", **command.echo})
+            case HistoricalKlines():
+                self._ask_history(connection, command)
+            case Ping():
+                connection.tell({"type": "PONG" if connection.is_upper else "pong"})
+
+    async def _subscribe(self, connection: JsonConnection, request: Subscribe) -> None:
+        wanted = {(item.stream, self._encodings[item.form]) for item in request.items}
+        if len(connection.groups.keys() | wanted) > MAX_STREAMS:
+            raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
+        streams = [item.stream for item in request.items]
+        await self._hub.prepare(streams)
+        try:
+            await self._hub.backfill(request.since)
+            if not connection.is_lost:  # while we prepared
+                # From here to the acknowledgement nothing may suspend: see server/hub.py.
+                self._join(connection, request)
+        finally:
+            self._hub.release(streams)
+
+    def _join(self, connection: JsonConnection, request: Subscribe) -> None:
+        """Join all streams and acknowledge; what was missed, and latest values, go out right behind it."""
+        resent: list[Frame] = []
+        recovered: dict[str, bool] = {}
+        for item in request.items:
+            encoding = self._encodings[item.form]
+            pace = request.pace if item.stream.is_state else None
+            channel = self._hub.join(connection, item.stream, encoding, pace)
+            messages, complete = _first_sight(connection, channel, encoding, request)
+            resent += filter(None, map(connection.groups[item.stream, encoding].encode, messages))
+            if complete is not None:
+                recovered[item.sent] = complete
+        self._acknowledge(connection, request, "subscribed", recovered)
+        if resent:
+            connection.send(Batch(resent))
+
+    def _unsubscribe(self, connection: JsonConnection, request: Unsubscribe) -> None:
+        if request.kinds:
+            for stream in typed_to_leave(request, _held(connection, TYPED)):
+                self._hub.leave(connection, stream, TYPED)
+        else:
+            for item in request.items:
+                self._hub.leave(connection, item.stream, self._encodings[item.form])
+        self._acknowledge(connection, request, "unsubscribed", {})
+
+    def _acknowledge(
+        self, connection: JsonConnection, request: Subscribe | Unsubscribe, answer: str, recovered: dict[str, bool]
+    ) -> None:
+        """Answer for what was rejected, then for what was accepted: in 004's manner one by one."""
+        for rejection in request.rejected:
+            named = {rejection.key: rejection.sent}
+            self._refuse(connection, refusal_of(rejection.error), upper=connection.is_upper, **named)
+        sent = [item.sent for item in request.items]
+        if request.echo is None:
+            for symbol in sent:
+                connection.tell({"type": answer.upper(), "symbol": symbol})
+        elif sent:
+            names = {"rawStreams" if "rawStreams" in request.echo else "symbols": sent}
+            more = {"recovered": recovered} if recovered else {}
+            connection.tell({"type": answer, **request.echo, **names, **more})
+
+    def _ask_history(self, connection: JsonConnection, request: HistoricalKlines) -> None:
+        """Fetch candles while the client's next messages are handled."""
+        if len(connection.asked) >= MAX_ASKED:
+            raise MarketError(Code.RATE_LIMITED, f"At most {MAX_ASKED} requests for klines may wait")
+        connection.asked.append(request)
+        if connection.historian is None:
+            connection.historian = asyncio.get_running_loop().create_task(self._answer_history(connection))
+
+    async def _answer_history(self, connection: JsonConnection) -> None:
+        """Answer one request after the other: a client has one under way."""
+        while connection.asked:
+            request = connection.asked[0]
+            try:
+                await self._historical_klines(connection, request)
+            except (MarketError, RestError) as error:
+                refusal = refusal_of(error)
+                reason = refusal.message.removeprefix("Binance API error: ")
+                text = f"Failed to fetch historical klines: Binance API error: {reason}"
+                self._refuse(connection, refusal._replace(message=text), upper=False)
+            except Exception:
+                log.exception("klines not answered", client_id=connection.client_id)
+                self._refuse(connection, _INTERNAL, upper=False)
+            del connection.asked[0]
+        connection.historian = None
+
+    async def _historical_klines(self, connection: JsonConnection, request: HistoricalKlines) -> None:
+        times = (request.start_ms, request.end_ms)
+        query = KlineQuery(request.market, request.symbol, request.interval, request.limit, *times)
+        check_symbol(query, self._catalogs)
+        rows = await self._history.klines(query)
+        names = {"type": "historicalKlines", "symbol": request.symbol, "interval": request.interval}
+        connection.tell({**names, "klines": msgspec.Raw(rows)})
+
+    def _refuse(self, connection: JsonConnection, refusal: Refusal, *, upper: bool, **named: str) -> None:
+        """Send an error, in 004's manner where `upper`; `named` says what it is about (`symbol`, `stream`)."""
+        self.refused_total += 1
+        connection.tell({"type": "ERROR" if upper else "error"} | refusal.body | named)
+
+    def _tick_size(self, symbol: str) -> str | None:
+        catalog = self._catalogs.get(Market.SPOT)
+        info = catalog.get(symbol) if catalog else None
+        return info.tick_size if info else None
+
+
+def _held(connection: JsonConnection, encoding: Encoding) -> Collection[StreamName]:
+    return [stream for stream, held in connection.groups if held is encoding]
+
+
+def _first_sight(
+    connection: JsonConnection, channel: Channel, encoding: Encoding, request: Subscribe
+) -> tuple[list[Message], bool | None]:
+    """What a new member is sent behind its acknowledgement, and whether all that it asked to have resent is there.
+
+    That is, of each part, what was missed since the client's cursor, or the latest value. What a new
+    member of ALL gets by name anyway is left out.
+    """
+    recovered: bool | None = None
+    messages: list[Message] = []
+    for part in channel.parts:
+        since = request.since.get(part.stream)
+        missed = None if since is None else part.since(since)
+        if since is not None:
+            recovered = missed is not None and recovered is not False
+        if missed is not None:
+            messages += missed
+        elif request.snapshot and (part is channel or (part.stream, encoding) not in connection.groups):
+            messages += filter(None, [part.snapshot])
+    return messages, recovered

@@ -1,0 +1,89 @@
+"""Socket.IO packets as text, read as strictly as the reference server reads them. Pure.
+
+Source: Socket.IO protocol 5, "Packet encoding".
+"""
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+CONNECT: Final = 0
+DISCONNECT: Final = 1
+EVENT: Final = 2
+ACK: Final = 3
+CONNECT_ERROR: Final = 4
+BINARY_EVENT: Final = 5
+BINARY_ACK: Final = 6
+
+MAX_ATTACHMENTS: Final = 10
+"""Binary attachments of one packet, as with the reference server (CVE-2026-48804)."""
+_MAX_DIGITS: Final = 20
+"""Of an acknowledgement's number; a JavaScript number has 17 significant ones."""
+_RESERVED: Final = frozenset({
+    "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener",
+})  # fmt: skip
+"""Names that mean something else in Socket.IO ("Emit cheatsheet", reserved events)."""
+_DIGITS: Final = "0123456789"
+
+
+class Packet(NamedTuple):
+    """One packet of a client; `id` numbers the acknowledgement it asks for, or gives."""
+
+    type: int
+    namespace: str
+    data: Any
+    id: int | None
+
+
+def decode_packet(text: str) -> Packet:
+    """The packet in `text`; one with attachments comes without them. Raises ValueError for what is none."""
+    kind, rest = _digits(text[:1]), text[1:]
+    if kind is None or kind > BINARY_ACK:
+        raise ValueError("unknown packet type")
+    if kind >= BINARY_EVENT:
+        count, dash, rest = rest.partition("-")
+        if not dash or not 1 <= (_digits(count) or 0) <= MAX_ATTACHMENTS:
+            raise ValueError("illegal attachments")
+    namespace = "/"
+    if rest.startswith("/"):
+        namespace, _, rest = rest.partition(",")
+        namespace = namespace.partition("?")[0]
+    body = rest.lstrip(_DIGITS)
+    number = _digits(rest[: len(rest) - len(body)]) if len(body) < len(rest) else None
+    data = None
+    if body:
+        data = load_json(body)
+        check(kind, data)
+    return Packet(kind, namespace, data, number)
+
+
+def check(kind: int, data: object) -> None:
+    """Raises ValueError for a packet whose payload is not of its type's shape."""
+    if kind in {EVENT, BINARY_EVENT}:
+        name = data[0] if isinstance(data, list) and data else None
+        valid = (isinstance(name, str) and name not in _RESERVED) or _is_number(name)
+    elif kind in {ACK, BINARY_ACK}:
+        valid = isinstance(data, list)
+    else:
+        valid = kind == CONNECT and isinstance(data, dict)
+    if not valid:
+        raise ValueError("invalid payload")
+
+
+def load_json(text: str | bytes) -> Any:  # noqa: ANN401 # whatever the client sent
+    """The value of `text`. Raises ValueError, also for JSON nested too deeply to decode."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _digits(text: str) -> int | None:
+    """The number of a few ASCII digits; None for anything else. Raises ValueError for too many of them."""
+    if len(text) > _MAX_DIGITS:
+        raise ValueError("too many digits")
+    return int(text) if text and not text.strip(_DIGITS) else None
+
+
+def _is_number(name: object) -> bool:
+    return isinstance(name, int | float) and not isinstance(name, bool)

@@ -1,0 +1,282 @@
+"""The Socket.IO server on sessions of ours: packets become events, answers become packets.
+
+It is python-socketio's server for those who use it (its managers, and with them the shared control
+plane). The common packets, CONNECT to the main namespace and events of it, are handled here, at once:
+without a task, and without an object for each. What is unusual (other namespaces, attachments,
+acknowledgements of ours) goes python-socketio's way. What differs from it on purpose:
+
+- Packets are read as strictly as by the reference server: one that is none ends its connection. An
+  event that merely asks for something wrong gets an `error` event.
+- A packet for a WebSocket client is written to its outbox at once, so that acknowledgements and shared
+  market-data frames keep one order. Events of one client are handled one after the other.
+- A client that has connected is greeted after its CONNECT, not before; one whose CONNECT is binary
+  speaks MessagePack (server/doors/msgpack.py). Only what a handler answers is acknowledged.
+- A message over the size limit is refused with an `error` event, and the connection lives on.
+
+tests/server/test_engine.py fails loudly when a release changes what this relies on.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
+
+import engineio
+import msgspec
+import socketio
+
+from market.errors import Code
+from server.delivery import Delivery
+from server.doors import msgpack
+from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
+from server.doors.packets import (
+    ACK,
+    BINARY_EVENT,
+    CONNECT,
+    DISCONNECT,
+    EVENT,
+    Packet,
+    decode_packet,
+    load_json,
+)
+from server.doors.rooms import Rooms
+from server.doors.session import EngineSocket, Work
+from server.frames import Batch
+
+MAIN: Final = "/"
+"""The namespace of our protocol."""
+
+
+class ClientEvent(NamedTuple):
+    """One event of a client: its name as sent, its arguments, and whether an acknowledgement is due."""
+
+    sid: str
+    name: object
+    arguments: list[Any]
+    wants_ack: bool
+
+    @property
+    def data(self) -> object:
+        """The first argument, or None."""
+        return self.arguments[0] if self.arguments else None
+
+
+class Json:
+    """The JSON module of the Socket.IO server: msgspec, so that a `msgspec.Raw` payload stays as it is."""
+
+    @staticmethod
+    def dumps(value: object, **_stdlib_options: object) -> str:
+        """`value` as compact JSON."""
+        return msgspec.json.encode(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, **_stdlib_options: object) -> Any:  # noqa: ANN401 # whatever the client sent
+        """The value of `text`. Raises ValueError, also for JSON nested too deeply to decode."""
+        return load_json(text)
+
+
+class Reply(NamedTuple):
+    """What a handler answers: the acknowledgement's body, and frames that go out right behind it."""
+
+    body: object = None
+    behind: Sequence[Batch] = ()
+    later: Coroutine[Any, Any, "Reply"] | None = None
+    """The answer itself, where the client's next events need not wait for it."""
+
+
+Handler = Callable[[ClientEvent], Reply | Coroutine[Any, Any, Reply]]
+"""Answers an event at once, or says what to await for the answer."""
+
+
+class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships no types
+    """The Socket.IO server on sessions of ours.
+
+    The acknowledgement of an event is written before the loop turns again: nothing can slip between
+    a handler's last line and it. Raises ValueError wherever a packet is to end its connection.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        *,
+        on_connected: Callable[[EngineSocket, str], None],
+        on_event: Handler,
+        client_manager: Rooms,
+        cors_allowed_origins: Callable[[str, dict[str, Any]], bool],
+        ping_interval: float,
+        ping_timeout: float,
+        max_http_buffer_size: int,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            async_handlers=False,
+            json=Json,
+            client_manager=client_manager,
+            cors_allowed_origins=cors_allowed_origins,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            max_http_buffer_size=max_http_buffer_size,
+            connect_timeout_s=connect_timeout_s,
+        )
+        self.on_connected = on_connected
+        self.on_event = on_event
+        self.eio.delivery = delivery
+        self.eio.receive = self._receive
+        self.eio.refuse_large_message = self._refuse_large_message
+
+    async def close(self) -> None:
+        """Close all clients and stop."""
+        await self.eio.close_all()
+
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
+    def _receive(self, session: EngineSocket, data: str | bytes) -> Work | None:
+        """Handle one packet of a client; what is left to await."""
+        partial = self._binary_packet.get(session.sid)
+        if partial is not None:
+            return self._add_attachment(session, partial, data)
+        if isinstance(data, bytes):
+            packet = msgpack.decode_packet(data)
+            session.is_binary = session.is_binary or packet.type == CONNECT
+            return self._dispatch(session, packet)
+        packet = decode_packet(data)
+        if packet.type < BINARY_EVENT:
+            return self._dispatch(session, packet)
+        self._sid_of(session, packet.namespace)
+        self._binary_packet[session.sid] = self.packet_class(encoded_packet=data)
+        return None
+
+    def _add_attachment(self, session: EngineSocket, partial: socketio.packet.Packet, data: str | bytes) -> Work | None:
+        if isinstance(data, str):
+            raise ValueError("attachment missing")  # noqa: TRY004 # a packet that is none, like all others
+        try:
+            if not partial.add_attachment(data):
+                return None
+        except (IndexError, TypeError, RecursionError) as error:
+            raise ValueError(f"placeholders without attachments: {error}") from None
+        del self._binary_packet[session.sid]
+        kind = EVENT if partial.packet_type == BINARY_EVENT else ACK
+        return self._dispatch(session, Packet(kind, partial.namespace or MAIN, partial.data, partial.id))
+
+    def _dispatch(self, session: EngineSocket, packet: Packet) -> Work | None:
+        if packet.type == CONNECT:
+            return self._connect(session, packet.namespace, packet.data)
+        sid = self._sid_of(session, packet.namespace)
+        data = packet.data or []
+        if packet.type == EVENT:
+            if packet.namespace == MAIN:
+                return self._handle_main_event(session, sid, data, packet.id)
+            return self._handle_event(session.sid, packet.namespace, packet.id, data)  # type: ignore[no-any-return] # no types
+        if packet.type == ACK:
+            return self._handle_ack(session.sid, packet.namespace, packet.id, data)  # type: ignore[no-any-return] # no types
+        if packet.type == DISCONNECT:
+            return self._handle_disconnect(session.sid, packet.namespace, self.reason.CLIENT_DISCONNECT)  # type: ignore[no-any-return] # no types
+        raise ValueError(f"packet type {packet.type} is not for servers")
+
+    def _sid_of(self, session: EngineSocket, namespace: str) -> str:
+        sid: str | None = self.manager.sid_from_eio_sid(session.sid, namespace)
+        if sid is None or not self.manager.is_connected(sid, namespace):
+            raise ValueError("not connected to the namespace")
+        return sid
+
+    def _connect(self, session: EngineSocket, namespace: str, auth: object) -> Work | None:
+        """Connect a client: at once, where no handler of the application has a say in it."""
+        if self.manager.sid_from_eio_sid(session.sid, namespace) is not None:
+            raise ValueError("connected already")
+        if namespace != MAIN or "connect" in self.handlers[MAIN]:
+            return self._handle_connect(session.sid, namespace, auth)
+        sid = self.manager.admit(session.sid, MAIN)
+        self._send(session, CONNECT, {"sid": sid})
+        self._welcome(session, sid)
+        return None
+
+    def _welcome(self, session: EngineSocket, sid: str) -> None:
+        self.eio.strangers.stop(session)
+        self.on_connected(session, sid)
+
+    def _handle_main_event(self, session: EngineSocket, sid: str, data: list[Any], number: int | None) -> Work | None:
+        name = data[0] if data else None
+        answer = self.on_event(ClientEvent(sid, name, data[1:], number is not None))
+        if isinstance(answer, Reply):
+            self._answer(session, number, answer)
+            return None
+        return self._answer_later(session, number, answer)
+
+    async def _answer_later(
+        self, session: EngineSocket, number: int | None, answer: Coroutine[Any, Any, Reply]
+    ) -> None:
+        self._answer(session, number, await answer)
+
+    def _answer(self, session: EngineSocket, number: int | None, reply: Reply) -> None:
+        if reply.later is not None:
+            self.eio.spawn(self._answer_later(session, number, reply.later))
+            return
+        if number is not None and reply.body is not None:
+            self._send(session, ACK, [reply.body], number)
+        for batch in reply.behind:
+            session.send_batch(batch)
+
+    @staticmethod
+    def _send(session: EngineSocket, kind: int, data: object, number: int | None = None) -> None:
+        """Send a packet of the main namespace in the client's own format."""
+        if session.is_binary:
+            session.write(msgpack.encode_packet(kind, data, number=number), binary=True)
+        else:
+            head = b"4%d" % kind if number is None else b"4%d%d" % (kind, number)
+            session.write(head + msgspec.json.encode(data))
+
+    def _refuse_large_message(self, session: EngineSocket) -> None:
+        message = f"Message exceeds {self.eio.max_http_buffer_size} bytes"
+        self._send(session, EVENT, ["error", {"code": Code.MESSAGE_TOO_LARGE.value, "message": message}])
+
+    async def _handle_connect(self, eio_sid: str, namespace: str, data: object) -> None:
+        """Connect a client python-socketio's way; the reference server's refusal for a namespace that is not there."""
+        if namespace not in self.handlers and namespace not in self.namespace_handlers:
+            refusal = {"message": "Invalid namespace"}
+            packet = self.packet_class(socketio.packet.CONNECT_ERROR, data=refusal, namespace=namespace)
+            await self._send_packet(eio_sid, packet)
+            return
+        await super()._handle_connect(eio_sid, namespace, data)
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or sid is None or not self.manager.is_connected(sid, namespace):
+            return
+        if namespace == MAIN:
+            self._welcome(session, sid)
+        else:
+            self.eio.strangers.stop(session)
+
+    async def _handle_event_internal(  # noqa: PLR0917 # socketio's signature
+        self,
+        server: socketio.AsyncServer,
+        sid: str,
+        eio_sid: str,
+        data: list[Any],
+        namespace: str,
+        id: int | None,  # noqa: A002 # socketio's signature
+    ) -> None:
+        """Have the application handle an event of another namespace; acknowledge what it answers."""
+        answer = await server._trigger_event(data[0], namespace, sid, *data[1:])  # noqa: SLF001 # itself
+        if id is not None and answer is not None and answer is not self.not_handled:
+            body = list(answer) if isinstance(answer, tuple) else [answer]
+            await self._send_packet(eio_sid, self.packet_class(ACK, namespace=namespace, id=id, data=body))
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self._binary_packet.pop(eio_sid, None)
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
+    async def _send_packet(self, eio_sid: str, pkt: socketio.packet.Packet) -> None:
+        """Send a packet in the client's own format."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None and session.is_binary:
+            await self.eio.send(eio_sid, msgpack.encode_packet(pkt.packet_type, pkt.data, pkt.namespace, pkt.id))
+        else:
+            await super()._send_packet(eio_sid, pkt)
+
+    async def _send_eio_packet(self, eio_sid: str, eio_pkt: engineio.packet.Packet) -> None:
+        """Send what the manager encoded for everybody; again for a client that speaks MessagePack."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None and session.is_binary and isinstance(eio_pkt.data, str):
+            await self._send_packet(eio_sid, self.packet_class(encoded_packet=eio_pkt.data))
+        else:
+            await super()._send_eio_packet(eio_sid, eio_pkt)

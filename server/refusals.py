@@ -1,0 +1,68 @@
+"""What a client is told when something is refused: one place for all doors, whoever refused it."""
+
+import math
+from typing import Final, NamedTuple
+
+from binance.errors import BinanceError, RateLimited, RestError
+from market.errors import Code, MarketError
+
+_STATUS: Final[dict[Code, int]] = {
+    Code.UNKNOWN_SYMBOL: 404,
+    Code.NOT_TRADING: 404,
+    Code.NOT_FOUND: 404,
+    Code.RATE_LIMITED: 429,
+    Code.UPSTREAM: 503,
+    Code.INTERNAL: 500,
+}
+_BAD_REQUEST: Final = 400
+_INVALID_SYMBOL: Final = -1121
+
+
+class Refusal(NamedTuple):
+    """A stable code, a sentence for people and, where there is one, a suggestion or a time to wait (s)."""
+
+    code: Code
+    message: str
+    suggestion: str | None = None
+    retry_after_s: int | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with the code."""
+        return _STATUS.get(self.code, _BAD_REQUEST)
+
+    @property
+    def details(self) -> dict[str, str | int]:
+        """What there is to say besides code and message: `suggestion`, `retryAfter`."""
+        found = {"suggestion": self.suggestion, "retryAfter": self.retry_after_s}
+        return {key: value for key, value in found.items() if value}
+
+    @property
+    def body(self) -> dict[str, str | int]:
+        """`{code, message, suggestion?, retryAfter?}`."""
+        return {"code": self.code.value, "message": self.message} | self.details
+
+
+def refusal_of(error: MarketError | RestError) -> Refusal:
+    """What to tell the client of an error of ours or of the exchange's.
+
+    The exchange's limits, 429 and 418 alike, are `rate_limited`, with the time to wait; an exchange
+    that is away or broken is `upstream_unavailable`; what it calls a mistake of the request is
+    `bad_request`, an unknown symbol `unknown_symbol`.
+    """
+    if isinstance(error, MarketError):
+        return Refusal(error.code, error.message, error.suggestion)
+    if isinstance(error, RateLimited):
+        said = f" (HTTP {error.http_status})" if error.http_status else ""
+        wait_s = math.ceil(error.retry_after_s)
+        return Refusal(Code.RATE_LIMITED, f"The exchange allows no request now{said}: {error}", None, max(1, wait_s))
+    if isinstance(error, BinanceError):
+        return Refusal(_code_of(error), f"Binance API error: {error.message}")
+    return Refusal(Code.UPSTREAM, f"The exchange is not reachable: {error}")
+
+
+def _code_of(error: BinanceError) -> Code:
+    if error.code == _INVALID_SYMBOL:
+        return Code.UNKNOWN_SYMBOL
+    # Without a code of Binance's, a proxy or a firewall answered.
+    return Code.BAD_REQUEST if error.code and error.http_status == _BAD_REQUEST else Code.UPSTREAM

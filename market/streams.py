@@ -63,7 +63,10 @@ _DEPTH_SPEEDS: Final = {
     Market.FUTURES: frozenset({"", "0ms", "100ms", "250ms", "500ms"}),
 }
 _NO_OPTION: Final = frozenset({""})
-_ARRAY_KINDS: Final = frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE})
+_ARRAY_KINDS: Final = {
+    Market.SPOT: frozenset({Kind.MINI_TICKER, Kind.TICKER}),  # its !bookTicker, gone since 2022, had no order
+    Market.FUTURES: frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE}),
+}
 _SYMBOL: Final = re.compile(r"[^\W_][\w-]{0,39}\Z")
 _KIND_AND_OPTION: Final = re.compile(
     r"kline_(?P<interval>\d{1,2}[smhdwM](?:@\+08:00)?)\Z"
@@ -107,7 +110,7 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
             raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on futures")
         if kind is Kind.BOOK and name == ALL:
             raise MarketError(Code.INVALID_STREAM, "A book is of one symbol")
-        if name == ARRAY and kind not in _ARRAY_KINDS:
+        if name == ARRAY and kind not in _ARRAY_KINDS[market]:
             raise MarketError(Code.INVALID_STREAM, f"There is no all-market stream of {kind}")
         if option not in _options(market, kind):
             raise MarketError(Code.INVALID_STREAM, f"Invalid option for {market} {kind}: {option or 'missing'}")

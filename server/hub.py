@@ -31,6 +31,9 @@ from server.resume import Resume
 
 LINGER_S: Final = 5.0
 """How long the bus subscription of a stream outlives its last member, in s."""
+CATCH_UP_S: Final = 0.5
+"""How far one replica may be behind another for a client to move without a message coming twice, in s."""
+_CATCH_UP_STEP_S: Final = 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +110,12 @@ class Hub:
         self._begin_opened()
 
     async def backfill(self, since: Mapping[StreamName, int]) -> None:
-        """Ask for the past of prepared event streams that does not reach back to these cursors here."""
+        """Bring prepared streams to where these cursors can be found in their past.
+
+        What a client has seen on another replica and this one has not is waited for, CATCH_UP_S at most;
+        of event streams, what was before this replica received them is asked for.
+        """
+        await self._catch_up(since)
         unknown = {
             stream: cursor
             for stream, cursor in since.items()
@@ -269,6 +277,15 @@ class Hub:
         if opened:
             self._demand_changed.set()
             self._spawn(self._begin(opened))
+
+    async def _catch_up(self, since: Mapping[StreamName, int]) -> None:
+        """Wait for messages that are on their way here: who has them already must not get them twice."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CATCH_UP_S
+        while any((last := self.last(stream)) and last.cursor < cursor for stream, cursor in since.items()):
+            if loop.time() > until:
+                return
+            await asyncio.sleep(_CATCH_UP_STEP_S)
 
     async def _begin(self, channels: list[Channel]) -> None:
         """Subscribe and look up last values, in this order, so that no message falls in between."""

@@ -200,3 +200,12 @@ def test_other_names_are_malformed(name: str) -> None:
 def test_whatever_a_client_sends_is_answered_with_json(text: str) -> None:
     session = raw_session()
     assert "id" in json.loads(session.handle(text).reply)
+
+
+def test_what_cannot_be_carried_is_withdrawn_and_refused() -> None:
+    session = raw_session()
+    session.subscribe(["a@trade"])
+    outcome = session.handle('{"method":"SUBSCRIBE","params":["a@trade","b@trade"],"id":"x"}')
+    reply = json.loads(session.withdraw(outcome, "no room"))
+    assert reply == {"error": {"code": 2, "msg": "Invalid request: no room"}, "id": "x"}
+    assert session.streams == ("a@trade",)

@@ -21,7 +21,8 @@ def stream_names(draw: st.DrawFn) -> StreamName:
     elif kind is Kind.MARK_PRICE:
         options = ["", "1s"]
     symbols = SYMBOLS.filter(lambda symbol: symbol != ALL) if kind is Kind.BOOK else SYMBOLS
-    if kind in (Kind.TICKER, Kind.MINI_TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE):
+    of_futures = (Kind.BOOK_TICKER, Kind.MARK_PRICE) if market is Market.FUTURES else ()
+    if kind in (Kind.TICKER, Kind.MINI_TICKER, *of_futures):
         symbols |= st.just(ARRAY)
     return StreamName.of(market, draw(symbols), kind, draw(st.sampled_from(options)))
 

@@ -230,6 +230,17 @@ async def test_since_tells_exactly_what_was_missed_or_that_it_cannot(setup: Setu
     assert channel.since(99) is None
 
 
+async def test_a_client_that_comes_from_a_quicker_replica_waits_until_this_one_has_caught_up(setup: Setup) -> None:
+    channel = await setup.join(Reader(), TRADES, Plain())
+    await setup.publish(TRADES, b"0", b"1")
+    catching_up = asyncio.create_task(setup.hub.backfill({TRADES: 2}))
+    await asyncio.sleep(0.01)
+    assert not catching_up.done()
+    await setup.publisher.publish([Message(TRADES, 2, time.time_ns() // 1000, b"2")])
+    await catching_up
+    assert channel.since(2) == []
+
+
 async def test_leaving_what_one_has_not_joined_is_no_error(setup: Setup) -> None:
     assert setup.hub.leave(Reader(), TRADES, Plain()) is False
 

@@ -54,4 +54,5 @@ def test_packets_survive_encoding_and_decoding() -> None:
 
 def test_a_gap_is_told_in_msgpack_too() -> None:
     gap = MsgpackEncoding(KIND_EVENTS).gap(StreamName.parse("btcusdt@trade"), 3, 9)
+    assert gap is not None
     assert decode_packet(gap).data[1] == {"stream": "spot:btcusdt@trade", "missed": 3, "until": 9, "reason": "dropped"}

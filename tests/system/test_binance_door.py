@@ -52,10 +52,9 @@ async def _collect(cluster: Cluster) -> dict[str, list[bytes]]:
     received: dict[str, list[bytes]] = {form: [] for form in paths}
     # Nginx sends each /24 to one replica.
     sources = {form: ("127.0.2.1" if "other" in form else "127.0.1.1", 0) for form in paths}
+    base = cluster.url.replace("http", "ws", 1)
     sockets = {
-        form: await connect(
-            f"{cluster.url.replace('http', 'ws', 1)}{path}", compression=None, local_addr=sources[form], max_queue=None
-        )
+        form: await connect(f"{base}{path}", compression=None, local_addr=sources[form], max_queue=None)
         for form, path in paths.items()
     }
     wanted = {f"spot:{stream}" for stream in STREAMS}

@@ -53,10 +53,9 @@ def cursor_of(stream: StreamName, payload: bytes) -> int:
     """The cursor of one payload; only the one field it needs is decoded.
 
     trade `t`, aggTrade `a`, bookTicker, depth and book `u`, spot partial depth `lastUpdateId`, all
-    others the event time `E`; so do futures streams of many symbols, as ids are a symbol's own.
+    others the event time `E`; also those that tell of many symbols, as ids are a symbol's own.
     Raises msgspec.ValidationError where the field is missing.
     """
-    of_many = stream.symbol == ARRAY and stream.market is Market.FUTURES
-    decoder = _ARRAY_DECODER if of_many else _DECODERS[stream.market, stream.kind]
+    decoder = _ARRAY_DECODER if stream.symbol == ARRAY else _DECODERS[stream.market, stream.kind]
     found: _Cursor = decoder.decode(payload)
     return found.cursor

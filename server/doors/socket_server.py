@@ -17,7 +17,7 @@ tests/server/test_engine.py fails loudly when a release changes what this relies
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import engineio
 import msgspec
@@ -82,8 +82,8 @@ class Reply(NamedTuple):
     """The answer itself, where the client's next events need not wait for it."""
 
 
-Handler = Callable[[ClientEvent], Reply | Coroutine[Any, Any, Reply]]
-"""Answers an event at once, or says what to await for the answer."""
+Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
+"""What answers an event: the reply at once, or what to await for it while the client's next events wait."""
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships no types
@@ -98,7 +98,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         delivery: Delivery,
         *,
         on_connected: Callable[[EngineSocket, str], None],
-        on_event: Handler,
+        on_event: Callable[[ClientEvent], Answer],
         client_manager: Rooms,
         cors_allowed_origins: Callable[[str, dict[str, Any]], bool],
         ping_interval: float,

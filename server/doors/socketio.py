@@ -23,7 +23,7 @@ from server.doors.msgpack import encode_packet
 from server.doors.packets import EVENT
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
-from server.doors.socket_server import ClientEvent, Reply, SocketServer
+from server.doors.socket_server import Answer, ClientEvent, Reply, SocketServer
 from server.doors.socketio_encodings import event_text
 from server.doors.socketio_requests import Form, Request, parse_request
 from server.encodings import Encoding
@@ -76,7 +76,6 @@ class SocketIOConnection(Connection):
         return form.encoding(binary=self.session.is_binary)
 
 
-Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
 Handler: TypeAlias = Callable[[SocketIOConnection, ClientEvent], Answer]
 
 

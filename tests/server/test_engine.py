@@ -1,4 +1,4 @@
-"""What server/doors/engine.py relies on in foreign code, and what it changes, on the wire."""
+"""What the Socket.IO engine relies on in foreign code, and how it treats slow and broken clients, on the wire."""
 
 import asyncio
 import inspect
@@ -12,6 +12,9 @@ import aiohttp
 import engineio
 import pytest
 import socketio
+from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 from websockets.asyncio.client import connect
 
@@ -36,18 +39,40 @@ def _parameters(function: object) -> list[str]:
 
 
 def test_what_is_overridden_still_has_the_shape_that_its_callers_rely_on() -> None:
-    engine, server = engineio.AsyncServer, socketio.AsyncServer
-    assert _parameters(engine._handle_connect) == ["self", "environ", "transport", "jsonp_index"]
+    engine, server, manager = engineio.AsyncServer, socketio.AsyncServer, socketio.AsyncManager
+    assert _parameters(engine.attach) == ["self", "app", "engineio_path"]
+    assert _parameters(engine.handle_request) == ["self", "args", "kwargs"]
+    assert _parameters(engine.generate_id) == ["self"]
     assert _parameters(server._handle_connect) == ["self", "eio_sid", "namespace", "data"]
-    assert _parameters(server._handle_eio_connect) == ["self", "eio_sid", "environ"]
-    assert _parameters(server._handle_eio_message) == ["self", "eio_sid", "data"]
+    assert _parameters(server._handle_eio_disconnect) == ["self", "eio_sid", "reason"]
     assert _parameters(server._send_packet) == ["self", "eio_sid", "pkt"]
     assert _parameters(server._send_eio_packet) == ["self", "eio_sid", "eio_pkt"]
     assert _parameters(server._handle_event_internal) == [
         "self", "server", "sid", "eio_sid", "data", "namespace", "id",
     ]  # fmt: skip
+    assert _parameters(manager.pre_connect) == ["self", "eio_sid", "namespace"]
+
+
+def test_what_is_called_inside_of_foreign_code_is_still_there() -> None:
+    engine, server = engineio.AsyncServer, socketio.AsyncServer
+    assert _parameters(engine._trigger_event) == ["self", "event", "args", "kwargs"]
+    assert _parameters(engine._cors_allowed_origins) == ["self", "environ"]
+    assert _parameters(engine._get_socket) == ["self", "sid"]
+    assert _parameters(server._handle_event) == ["self", "eio_sid", "namespace", "id", "data"]
+    assert _parameters(server._handle_ack) == ["self", "eio_sid", "namespace", "id", "data"]
+    assert _parameters(server._handle_disconnect) == ["self", "eio_sid", "namespace", "reason"]
+    assert _parameters(socketio.packet.Packet.add_attachment) == ["self", "attachment"]
     assert _parameters(RequestHandler.connection_lost) == ["self", "exc"]
-    assert "_message_tail" in RequestHandler.__slots__
+    assert {"_message_tail", "_current_request"} <= set(RequestHandler.__slots__)
+    assert _parameters(web.Request._cancel) == ["self", "exc"]
+    assert _parameters(web.Response.prepare) == ["self", "request"]
+    assert _parameters(web.Response.write_eof) == ["self", "data"]
+    assert isinstance(inspect.getattr_static(web.Response, "keep_alive"), property)
+    assert rfc822_formatted_time().endswith(" GMT")
+
+
+def test_aiohttp_parses_requests_with_its_compiled_parser() -> None:
+    assert HttpRequestParser.__module__ == "aiohttp._http_parser"
 
 
 async def _open_polling(http: aiohttp.ClientSession, url: str) -> str:
@@ -95,10 +120,8 @@ async def _until_answered(http: aiohttp.ClientSession, url: str) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "packet", ["4abc", "42{}", '42["subscribe"', "49[]", "45", '42["x"' + "[" * 5000, "42[]", "42[7]"]
-)
-async def test_a_malformed_packet_harms_nobody(served: Served, packet: str) -> None:
+@pytest.mark.parametrize("packet", ["4abc", "42{}", '42["subscribe"', "49[]", "45", '42["x"' + "[" * 5000, "42[]"])
+async def test_a_malformed_packet_ends_its_own_session_and_no_other(served: Served, packet: str) -> None:
     neighbour = Client()
     await neighbour.connect(served.url, "websocket")
     await neighbour.call("subscribe", {"streams": ["btcusdt@trade"]})
@@ -106,16 +129,31 @@ async def test_a_malformed_packet_harms_nobody(served: Served, packet: str) -> N
         aiohttp.ClientSession() as http,
         http.ws_connect(f"{served.url}/socket.io/?EIO=4&transport=websocket") as ws,
     ):
-        await ws.receive()
         await ws.send_str("40")
         await ws.send_str(packet)
-        await ws.send_str('420["subscriptions"]')
         async with asyncio.timeout(5):
-            while not (await ws.receive()).data.startswith("430"):
+            async for _ in ws:
                 pass
     await served.publish("btcusdt@trade")
     await until(lambda: neighbour.named("trade"), "the neighbour's trade")
     await neighbour.io.disconnect()
+
+
+@pytest.mark.parametrize(
+    "event", ["[7]", '["nothing like it"]', '["subscribe"]', '["subscribe",{}]', '["subscribe",{"streams":[1]}]']
+)
+async def test_an_event_that_asks_for_something_wrong_is_refused_and_harms_nobody(served: Served, event: str) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{served.url}/socket.io/?EIO=4&transport=websocket") as ws,
+    ):
+        for packet in ("40", f"42{event}", '420["subscriptions"]'):
+            await ws.send_str(packet)
+        texts: list[str] = []
+        async with asyncio.timeout(5):
+            while not texts or not texts[-1].startswith("430"):
+                texts.append((await ws.receive()).data)
+    assert texts[-2].startswith('42["error",{"code":"')
 
 
 async def test_a_broken_engine_frame_ends_its_connection_at_once(served: Served) -> None:

@@ -16,7 +16,7 @@ from tests.market.offline_book import RECORDINGS, client_book, depth_lines, offl
 from tests.support.processes import wait_until
 from tests.system.cluster import Cluster, NodeClient
 
-SPEED = 50
+SPEED = 40
 BOOKS = {
     "spot:btcusdt@book": "spot:BTCUSDT",
     "spot:ethusdt@book": "spot:ETHUSDT",
@@ -57,11 +57,12 @@ def _ts(line: bytes) -> int:
 class Exchange:
     """The stand-in, as its control surface shows it."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, http: httpx.Client) -> None:
+        self._url = f"http://127.0.0.1:{cluster.exchange_port}/control/status"
+        self._http = http
 
     def status(self) -> dict[str, Any]:
-        return dict(httpx.get(f"http://127.0.0.1:{self._cluster.exchange_port}/control/status", timeout=5).json())
+        return dict(self._http.get(self._url, timeout=5).json())
 
     def wait_for(self, messages: int) -> None:
         """Return once so many messages of the second round were played."""
@@ -99,7 +100,7 @@ def test_every_clients_book_ends_as_the_one_computed_offline_whatever_the_exchan
     write(recording, lines, LEAD_MS)
     settings = {"REPLAY_SPEED": str(SPEED), "REPLAY_LOOP": "false"}
     with Cluster(tmp_path, f"replay:{recording}", settings) as cluster, ExitStack() as running:
-        exchange = Exchange(cluster)
+        exchange = Exchange(cluster, running.enter_context(httpx.Client()))
 
         def start(name: str, source: str) -> NodeClient:
             made = NodeClient.collecting(tmp_path / f"{name}.out", cluster.url, source, "websocket", *BOOKS)

@@ -20,6 +20,7 @@ from binance.settings import SettingsError, load_settings
 from bus import open_bus
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
+from ingestor.health import HealthDoor
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
 from server.replica import Replica
@@ -51,7 +52,7 @@ def replica() -> None:
 @cli.command()
 def ingestor() -> None:
     """Bring market data from the exchange to a bus."""
-    _serve(_ingestor(load_settings(IngestorSettings)))
+    _serve(_ingestor_alone(load_settings(IngestorSettings)))
 
 
 @cli.command()
@@ -90,13 +91,25 @@ async def _replica(settings: ReplicaSettings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _ingestor(settings: IngestorSettings) -> AsyncIterator[None]:
+async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
+    """An ingestor with a port of its own, where it tells its health."""
+    async with _ingestor(settings) as part:
+        door = HealthDoor(settings, part)
+        try:
+            await door.start()
+            yield
+        finally:
+            await door.close()
+
+
+@asynccontextmanager
+async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
     bus = open_bus(settings.resolved_bus_url, "ingestor")
     part = Ingestor(settings, bus, settings.endpoints)
     await bus.start()
     try:
         await part.start()
-        yield
+        yield part
     finally:
         await part.close()
         await bus.close()

@@ -1,111 +1,96 @@
-"""One WebSocket connection to Binance that stays: subscribed to what is wanted, reconnected when lost.
-
-Sources: Binance "WebSocket Streams" (spot) and "Connect", "Live Subscribing/Unsubscribing to
-streams" (USD-M futures).
-"""
+"""One connection to Binance that stays: subscribed to what is wanted, renewed in time, reopened when lost."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
+import aiohttp
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from binance.backoff import Backoff
-from binance.frames import SERVER_SHUTDOWN, Reply, ServerShutdown, is_void_trade, parse_control, slice_frame
-from binance.routes import Route
-from binance.subscriptions import Request, Subscriptions, encode_request
-from market.streams import Kind, Market, StreamName
-from market.windows import RollingWindow
+from binance.counters import Episode, Leaving, Trouble
+from binance.handover import Handover
+from binance.refusals import refusal_of, trouble_of
+from binance.routes import MAX_STREAMS, Route
+from binance.session import MessageCallback, Session
+from binance.upstream import Upstream
+from binance.watchdog import Watchdog
+from market.streams import StreamName
 
-logger = structlog.get_logger(__name__)
+HEALTHY_S: Final = 10.0
+"""A session that has lived for so long ends an episode of troubles, in s."""
 
-MessageCallback: TypeAlias = Callable[[StreamName, bytes, int], None]
-"""Called with stream, payload and receive time in us since the epoch; must not raise or wait."""
-
-# Binance closes with 1008 past 5 (spot) or 10 (futures) client messages within any second, and
-# counts pings and pongs: two a second are kept free for those. The longer period absorbs jitter
-# on the way, which pushes messages together.
-_REQUESTS: Final = {Market.SPOT: 3, Market.FUTURES: 8}
-_REQUESTS_PERIOD_S: Final = 1.1
-
-# Binance admits 300 attempts in 5 minutes per address; half of it is left to others on that address.
-_ATTEMPTS: Final = 150
-_ATTEMPTS_PERIOD_S: Final = 300.0
-
-REPLY_TIMEOUT_S: Final = 10.0
-_MAX_UNANSWERED: Final = 3
-_HEALTHY_S: Final = 10.0
-_OPEN_TIMEOUT_S: Final = 10.0
-_CLOSE_TIMEOUT_S: Final = 1.0
-# Finds a dead peer long before spot's (20 s) or futures' (3 min) own pings would.
-_PING_INTERVAL_S: Final = 15.0
-_PING_TIMEOUT_S: Final = 10.0
-_MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
-# About one full socket read: reading pauses past it, and TCP holds the exchange back.
-_MAX_FRAMES_QUEUED: Final = 1_024
-
-
-def connection_attempts() -> RollingWindow:
-    """The window that all connections of one address share, so that they are never banned together."""
-    return RollingWindow(_ATTEMPTS, _ATTEMPTS_PERIOD_S)
+_TICK_S: Final = 0.25
+_OVERLAP_TICK_S: Final = 0.05
+_NAMED: Final = 10
 
 
 class Connection:
     """One combined connection of one route; carries at most MAX_STREAMS (binance/routes.py).
 
-    Frames are read as long as any are buffered, without giving way to the loop, and handed to
-    `on_message` one by one: what a callback schedules with `call_soon` sees all of them.
-    `on_state` is called when `connected` changes.
+    It consists of one session after the other. Where a session must go while it lives (it is old, the
+    server announced its shutdown, or one of its streams fell silent), its successor is open, subscribed
+    and delivering before it is closed, and what both delivered is passed on once and in order as far as
+    binance/handover.py can tell: second copies are possible then, losses are not. `on_state` is called
+    when `connected` or `settled` changes.
     """
 
     def __init__(
-        self,
-        url: str,
-        route: Route,
-        attempts: RollingWindow,
-        on_message: MessageCallback,
-        on_state: Callable[[], None],
+        self, route: Route, upstream: Upstream, on_message: MessageCallback, on_state: Callable[[], None]
     ) -> None:
-        self.url = url
+        self.route = route
         self.connected = False
-        self.messages_total = 0
-        self.reconnects_total = 0
-        """Attempts after the first."""
-        self.reply_timeouts_total = 0
-        self.unknown_frames_total = 0
-        """Frames of no wanted stream: garbage, and the last ones of streams just given up."""
-        self.void_trades_total = 0
-        self.last_message_ms = 0
-        """When the latest message came, in ms since the epoch; 0 = none yet."""
-        self._market = route.market
-        self._attempts = attempts
+        """Whether a session is open."""
+        self.settled = False
+        """Whether a session is open and the server has acknowledged (or refused) every stream on it."""
+        self._upstream = upstream
+        self._counters = upstream.counters
         self._on_message = on_message
         self._on_state = on_state
-        self._subscriptions = Subscriptions()
-        self._changed = asyncio.Event()
-        self._awaited: tuple[int, asyncio.Future[Reply]] | None = None
-        self._opened = math.inf
+        self._wanted: frozenset[StreamName] = frozenset()
+        self._sessions: list[Session] = []
+        """The one in charge, and its successor while there is one."""
+        self._closing: list[Session] = []
+        self._watchdog = Watchdog()
+        self._watched: frozenset[str] = frozenset()
+        self._backoff = Backoff()
+        self._episode = Episode()
+        self._shutdown_at = -math.inf
+        self._last_message_us = 0
         self._task: asyncio.Task[None] | None = None
-        self._log = logger.bind(url=url)
+        self._log = structlog.get_logger(__name__).bind(url=upstream.url(route))
 
     @property
     def confirmed(self) -> frozenset[str]:
-        """Binance's names of the streams that the server has acknowledged on this connection."""
-        return self._subscriptions.confirmed
+        """Binance's names of the streams that the server has acknowledged on the session in charge."""
+        return next((session.confirmed for session in self._sessions if session.is_open), frozenset())
 
     @property
     def refused(self) -> frozenset[str]:
         """Binance's names of the wanted streams that the server would not take."""
-        return frozenset(self._subscriptions.refused)
+        return next((session.refused for session in self._sessions if session.is_open), frozenset())
+
+    @property
+    def stalled(self) -> frozenset[StreamName]:
+        """Streams that are silent beyond their kind's tolerance, on a new connection too."""
+        return self._watchdog.stalled
+
+    @property
+    def last_message_ms(self) -> int:
+        """When the latest message came, in ms since the epoch; 0 = none yet."""
+        return max((session.last_message_us for session in self._sessions), default=self._last_message_us) // 1_000
 
     def want(self, streams: Iterable[StreamName]) -> None:
         """Carry exactly `streams` from now on; idempotent. Raises ValueError for more than MAX_STREAMS."""
-        self._subscriptions.want(streams)
-        self._changed.set()
+        wanted = frozenset(streams)
+        if len(wanted) > MAX_STREAMS:
+            raise ValueError(f"one connection carries at most {MAX_STREAMS} streams, not {len(wanted)}")
+        self._wanted = wanted
+        for session in self._sessions:
+            session.want(wanted)
 
     def start(self) -> None:
         """Connect, and connect again whenever the connection is lost, until `close`."""
@@ -119,148 +104,178 @@ class Connection:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
-        backoff = Backoff()
-        while True:
-            await _take_turn(self._attempts)
-            self._opened = math.inf
-            at_once = False
-            try:
-                at_once = await self._session()
-            except (OSError, WebSocketException) as error:
-                self._log.warning("exchange not reachable", error=f"{type(error).__name__}: {error}")
-            except Exception:  # noqa: BLE001 # a fault of ours must not end the feed for good
-                self._log.exception("connection failed unexpectedly")
-            if time.monotonic() - self._opened > _HEALTHY_S:
-                backoff.reset()
-            self.reconnects_total += 1
-            # A server that only ever announces its shutdown must not be called in a tight loop.
-            at_once = at_once and backoff.is_fresh
-            delay_s = backoff.next_s()
-            if not at_once:
-                await asyncio.sleep(delay_s)
-
-    async def _session(self) -> bool:
-        """Hold one connection until it ends; true = connect again at once."""
-        async with connect(
-            self.url,
-            # The frames are small and many: inflating costs more than the bytes it saves.
-            compression=None,
-            proxy=None,
-            max_size=_MAX_FRAME_BYTES,
-            max_queue=_MAX_FRAMES_QUEUED,
-            open_timeout=_OPEN_TIMEOUT_S,
-            close_timeout=_CLOSE_TIMEOUT_S,
-            ping_interval=_PING_INTERVAL_S,
-            ping_timeout=_PING_TIMEOUT_S,
-        ) as socket:
-            self._subscriptions.forget()
-            self._opened = time.monotonic()
-            self._log.info("exchange connected")
-            self._set_connected(up=True)
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    requests = tasks.create_task(self._send_requests(socket))
-                    try:
-                        # The 24 h rotation will stand here: it, too, ends a session on purpose.
-                        return await self._read(socket)
-                    finally:
-                        requests.cancel()
-            finally:
-                self._subscriptions.forget()
-                self._set_connected(up=False)
-
-    async def _read(self, socket: ClientConnection) -> bool:
-        """Hand over messages until the connection ends; true = the server asked to be left."""
-        while True:
-            try:
-                frame = await socket.recv(decode=False)
-            except ConnectionClosed as closed:
-                self._log.warning("exchange connection lost", error=str(closed))
-                return False
-            if self._take(frame):
-                self._log.info("exchange announces its shutdown")
-                return True
-
-    def _take(self, frame: bytes) -> bool:
-        """Deal with one frame; true = the server is about to shut down."""
-        sliced = slice_frame(frame)
-        if sliced is None:
-            return self._take_control(frame)
-        name, payload = sliced
-        stream = self._subscriptions.by_name.get(name)
-        if stream is None:
-            self.unknown_frames_total += name != SERVER_SHUTDOWN
-            return name == SERVER_SHUTDOWN
-        if stream.kind is Kind.TRADE and self._market is Market.FUTURES and is_void_trade(payload):
-            self.void_trades_total += 1
-            return False
-        received_us = time.time_ns() // 1_000
-        self.messages_total += 1
-        self.last_message_ms = received_us // 1_000
-        self._on_message(stream, payload, received_us)
-        return False
-
-    def _take_control(self, frame: bytes) -> bool:
-        control = parse_control(frame)
-        if isinstance(control, ServerShutdown):
-            return True
-        if control is None:
-            self.unknown_frames_total += 1
-        elif self._awaited is not None and not self._awaited[1].done():
-            request_id, reply = self._awaited
-            # Binance answers with id null what it could not parse: that can only be the last one sent.
-            if control.request_id == request_id or (control.request_id is None and control.error):
-                reply.set_result(control)
-        return False
-
-    async def _send_requests(self, socket: ClientConnection) -> None:
-        """Tell the server what is wanted, one request after the other, within its limit of messages."""
-        window = RollingWindow(_REQUESTS[self._market], _REQUESTS_PERIOD_S)
-        unanswered = 0
         try:
-            while unanswered < _MAX_UNANSWERED:
-                if self._subscriptions.is_settled():
-                    self._changed.clear()
-                    await self._changed.wait()
-                await _take_turn(window)
-                if request := self._subscriptions.next_request():
-                    answered = await self._ask(socket, request)
-                    unanswered = 0 if answered else unanswered + 1
-            self._log.warning("exchange does not answer requests", requests=unanswered)
-            await socket.close()
-        except ConnectionClosed:
-            # The reader meets it too, and says so.
-            return
-
-    async def _ask(self, socket: ClientConnection, request: Request) -> bool:
-        """Send one request and digest the reply; false = none came in time."""
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._awaited = (request.id, reply)
-        await socket.send(encode_request(request))
-        try:
-            async with asyncio.timeout(REPLY_TIMEOUT_S):
-                answer = await reply
-        except TimeoutError:
-            # Unconfirmed, so that the next request repeats it; subscribing twice does no harm.
-            self.reply_timeouts_total += 1
-            return False
+            while True:
+                try:
+                    await self._live()
+                except Exception:  # noqa: BLE001 # a fault of ours must not end the feed for good
+                    self._counters.troubles[Trouble.FAULT] += 1
+                    self._log.exception("connection failed unexpectedly")
+                await self._drop(*self._sessions)
+                await asyncio.sleep(self._backoff.next_s())
         finally:
-            self._awaited = None
-        if answer.error is None:
-            self._subscriptions.accept(request)
-            return True
-        self._subscriptions.refuse(request)
-        if len(request.params) == 1:
-            code, message = answer.error
-            self._log.warning("exchange refused a stream", stream=request.params[0], code=code, message=message)
-        return True
+            await self._drop(*self._sessions)
+            # What was being closed when this task was cancelled.
+            await asyncio.gather(*(session.close() for session in self._closing))
 
-    def _set_connected(self, *, up: bool) -> None:
-        self.connected = up
-        self._on_state()
+    async def _live(self) -> None:
+        """Hold one session after the other, until one is lost before it has a successor."""
+        session = await self._open(self._on_message)
+        while (reason := await self._until_due(session)) is not None:
+            session = await self._hand_over(session, reason)
+
+    async def _open(self, deliver: MessageCallback) -> Session:
+        """A new session, however long that takes."""
+        while True:
+            attempts = self._upstream.attempts(self.route)
+            await attempts.take()
+            url, market = self._upstream.url(self.route), self.route.market
+            session = Session(url, market, deliver, self._note_state, self._counters)
+            session.want(self._wanted)
+            try:
+                await session.open()
+            except (aiohttp.ClientError, OSError) as error:
+                self._note(trouble_of(error), f"{type(error).__name__}: {error}")
+                if (refusal := refusal_of(error, time.time())) is not None:
+                    await attempts.pause(refusal.retry_after_s, refusal.status)
+                await asyncio.sleep(self._backoff.next_s())
+                continue
+            # What is wanted may have changed during the handshake.
+            session.want(self._wanted)
+            self._sessions.append(session)
+            self._note_state()
+            return session
+
+    async def _until_due(self, session: Session) -> Leaving | None:
+        """Wait until `session` should have a successor, and say why; None = it is lost."""
+        self._watchdog.restart(time.monotonic())
+        due_at = session.opened_at + self._upstream.draw_lifetime_s()
+        while session.is_open:
+            await _changed(session, _TICK_S)
+            now = time.monotonic()
+            if now - session.opened_at > HEALTHY_S:
+                self._note_health()
+            if session.is_leaving:
+                return Leaving.SHUTDOWN
+            if now >= due_at:
+                return Leaving.AGE
+            if self._is_silent(session, now):
+                return Leaving.SILENCE
+        self._note_lost(session)
+        return None
+
+    async def _hand_over(self, old: Session, reason: Leaving) -> Session:
+        """Replace `old`, which may end meanwhile; returns its successor."""
+        self._log.info("connection is renewed", reason=reason)
+        if reason is Leaving.SHUTDOWN:
+            # A server that only ever announces its shutdown must not be called in a tight loop.
+            if time.monotonic() - self._shutdown_at < HEALTHY_S:
+                await asyncio.sleep(self._backoff.next_s())
+            self._shutdown_at = time.monotonic()
+        while True:
+            handover = Handover()
+            new = await self._open(handover.hold)
+            old.deliver = self._noting(handover)
+            await self._overlap(old, new, handover)
+            if new.is_open or not old.is_open:
+                break
+            self._note_lost(new)
+            old.deliver = self._on_message
+            await self._drop(new)
+            await asyncio.sleep(self._backoff.next_s())
+        if not old.is_open and reason is not Leaving.SHUTDOWN:
+            self._note_lost(old)
+        new.deliver = self._on_message
+        for message in handover.cut():
+            self._on_message(*message)
+        if handover.let_go_total:
+            self._counters.troubles[Trouble.HELD_TOO_MANY] += handover.let_go_total
+        self._counters.handovers[reason] += 1
+        if reason is Leaving.AGE:
+            # What was learned of silences may have been learned from outages; and the stalled get another chance.
+            self._watchdog, self._watched = Watchdog(), frozenset()
+        await self._drop(old)
+        return new
+
+    def _noting(self, handover: Handover) -> MessageCallback:
+        def deliver(stream: StreamName, payload: bytes, received_us: int) -> None:
+            handover.note_old(stream, payload)
+            self._on_message(stream, payload, received_us)
+
+        return deliver
+
+    async def _overlap(self, old: Session, new: Session, handover: Handover) -> None:
+        """Wait until `new` can take over, or one of the two has ended."""
+        asked = False
+        while old.is_open and new.is_open:
+            if new.is_settled and not asked:
+                asked = True
+                old.ask_sign()
+            caught_up = asked and old.has_signed
+            if handover.is_complete(time.monotonic(), settled=new.is_settled, caught_up=caught_up):
+                return
+            await _changed(new, _OVERLAP_TICK_S)
+
+    async def _drop(self, *sessions: Session) -> None:
+        for session in sessions:
+            self._last_message_us = max(self._last_message_us, session.last_message_us)
+            self._sessions.remove(session)
+            self._closing.append(session)
+        self._note_state()
+        for session in sessions:
+            await session.close()
+            self._closing.remove(session)
+
+    def _is_silent(self, session: Session, now: float) -> bool:
+        """Whether a stream has been silent for so long that a new session must be tried; reports what stays silent."""
+        if not session.is_settled:
+            return False
+        if (confirmed := session.confirmed) != self._watched:
+            self._watched = confirmed
+            self._watchdog.watch((stream for stream in self._wanted if stream.binance_name in confirmed), now)
+        heard, session.heard = session.heard, set()
+        if back := self._watchdog.hear(heard, now):
+            self._log.info("silent streams speak again", streams=_names(back), count=len(back))
+        silence = self._watchdog.check(now)
+        if silence.stalled:
+            self._counters.troubles[Trouble.STALLED] += len(silence.stalled)
+            names = _names(silence.stalled)
+            self._log.error("streams stay silent on a new connection", streams=names, count=len(silence.stalled))
+        if silence.renew:
+            self._counters.troubles[Trouble.SILENT] += len(silence.renew)
+            names = _names(silence.renew)
+            self._log.warning("streams are silent for too long", streams=names, count=len(silence.renew))
+        return bool(silence.renew)
+
+    def _note(self, trouble: Trouble, detail: str) -> None:
+        self._counters.troubles[trouble] += 1
+        if self._episode.note(trouble):
+            self._log.warning("exchange connection in trouble", trouble=trouble, detail=detail)
+
+    def _note_lost(self, session: Session) -> None:
+        if session.ending is not None:
+            self._note(session.ending.trouble, session.ending.detail)
+
+    def _note_health(self) -> None:
+        self._backoff.reset()
+        if troubles := self._episode.end():
+            self._log.info("exchange connection is well again", troubles=troubles)
+
+    def _note_state(self) -> None:
+        connected = any(session.is_open for session in self._sessions)
+        settled = any(session.is_open and session.is_settled for session in self._sessions)
+        if (connected, settled) != (self.connected, self.settled):
+            self.connected, self.settled = connected, settled
+            self._on_state()
 
 
-async def _take_turn(window: RollingWindow) -> None:
-    """Wait until `window` has room, and take it."""
-    while not window.allow(time.monotonic()):  # noqa: ASYNC110 # waits for the clock, not for another task
-        await asyncio.sleep(window.wait_s(time.monotonic()))
+async def _changed(session: Session, longest_s: float) -> None:
+    """Wait until the session's state changes, or for `longest_s`."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(longest_s):
+            await session.changed.wait()
+    session.changed.clear()
+
+
+def _names(streams: Iterable[StreamName]) -> list[str]:
+    return sorted(map(str, streams))[:_NAMED]

@@ -52,6 +52,29 @@ _log = structlog.get_logger(__name__)
 _decode_pause: Final = msgspec.json.Decoder(Pause).decode
 
 
+class SharedPause:
+    """The pause under `key` that one process ordered for all; kept by the ledger until it is over."""
+
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        self._ledger = ledger
+        self._key = key
+
+    async def read(self) -> Pause | None:
+        """The pause that was ordered last, perhaps over by now."""
+        (body,) = await self._ledger.get([self._key])
+        try:
+            return None if body is None else _decode_pause(body)
+        except msgspec.DecodeError as error:
+            _log.warning("no pause in what the ledger holds", key=self._key, error=str(error))
+            return None
+
+    async def extend(self, pause: Pause, now: float) -> None:
+        """Have everybody pause, unless a longer pause holds already; `now` in s since the epoch."""
+        known = await self.read()
+        if known is None or known.until < pause.until:
+            await self._ledger.put({self._key: msgspec.json.encode(pause)}, math.ceil(pause.until - now))
+
+
 class SharedBudget:
     """One market's budget, of this process and in the ledger under `name`.
 
@@ -62,16 +85,17 @@ class SharedBudget:
     def __init__(self, own: WeightBudget, ledger: Ledger | None, name: str) -> None:
         self.own = own
         self._ledger = ledger
+        self._pause = None if ledger is None else SharedPause(ledger, f"pause:{name}")
         self._name = name
 
     async def spend(self, weight: int) -> Spent:
         """Pay for one request before it is sent. Raises RateLimited while that is not possible."""
         self.own.spend(weight)
         minute = self.own.minute
-        if self._ledger is None:
+        if self._ledger is None or self._pause is None:
             return Spent(minute, self.own.used)
         pause, total = await asyncio.gather(
-            self._pause(self._ledger),
+            self._pause.read(),
             self._ledger.spend(self._count_key(minute), weight, self.own.allowance, _COUNT_TTL_S),
         )
         if pause is not None:
@@ -96,25 +120,9 @@ class SharedBudget:
         """Have all processes send nothing for `retry_after_s`: Binance refused with 429 or 418."""
         status = refusal.http_status or 0
         self.own.pause(retry_after_s, status, refusal.message)
-        if self._ledger is None:
-            return
-        known = await self._pause(self._ledger)
-        until = self.own.now + retry_after_s
-        if known is None or known.until < until:
-            body = msgspec.json.encode(Pause(until, status, refusal.message))
-            await self._ledger.put({self._pause_key: body}, math.ceil(retry_after_s))
-
-    async def _pause(self, ledger: Ledger) -> Pause | None:
-        (body,) = await ledger.get([self._pause_key])
-        try:
-            return None if body is None else _decode_pause(body)
-        except msgspec.DecodeError as error:
-            _log.warning("no pause in what the ledger holds", key=self._pause_key, error=str(error))
-            return None
-
-    @property
-    def _pause_key(self) -> str:
-        return f"pause:{self._name}"
+        if self._pause is not None:
+            now = self.own.now
+            await self._pause.extend(Pause(now + retry_after_s, status, refusal.message), now)
 
     def _count_key(self, minute: int) -> str:
         return f"weight:{self._name}:{minute}"

@@ -90,6 +90,16 @@ class ExchangeSettings(BaseSettings):
         return BINANCE if self.exchange == "binance" else stand_in(self.exchange_url)
 
 
+class UpstreamSettings(BaseSettings):
+    """`CONNECTION_LIFETIME_S`: Binance closes its connections after 24 hours, we replace them before."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    connection_lifetime_s: float = Field(
+        default=82_800.0, ge=1, description="seconds after which a connection to the exchange is replaced at the latest"
+    )
+
+
 class DefaultSymbolsSettings(BaseSettings):
     """`DEFAULT_SYMBOLS`: the ingestor always carries their spot tickers, and replicas list them."""
 

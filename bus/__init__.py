@@ -5,7 +5,7 @@ from bus.memory import MemoryBus, shared_broker
 
 
 def open_bus(url: str, name: str = "") -> Bus:
-    """One end of the bus at `url` (`memory://`, `redis://`, `rediss://`), not yet started.
+    """One end of the bus at `url` (`memory://`, `redis://`, `rediss://`, `nats://`, `tls://`), not yet started.
 
     Ends of one `memory://` URL in one process reach each other. `name` is how the end shows in
     logs and in the server's client list. Raises ValueError for another scheme.
@@ -18,4 +18,8 @@ def open_bus(url: str, name: str = "") -> Bus:
         from bus.redis import RedisBus  # noqa: PLC0415
 
         return RedisBus(url, name)
+    if scheme in ("nats", "tls"):
+        from bus.nats import NatsBus  # noqa: PLC0415 # the same
+
+        return NatsBus(url, name)
     raise ValueError(f"no bus speaks {scheme}://")

@@ -17,10 +17,10 @@ Values
 Budgets
     `spend` takes an amount from a budget that all ends share: the total under a key grows, in one
     step whoever else spends, unless it would exceed the limit. A total ends `ttl_s` after the first
-    amount. While the server is away, or refuses, each end counts by itself and lets itself have
-    1 / ALONE_PART of the limit (`spent_alone_total` counts how often): the data must not stop with the
-    bus, and ALONE_PART ends together stay within the limit. An amount under way when the server goes
-    may be counted there as well; none is counted too little.
+    amount. While the server is away, refuses, or does not count (NATS without JetStream), each end
+    counts by itself and lets itself have 1 / ALONE_PART of the limit (`spent_alone_total` counts how
+    often): the data must not stop with the bus, and ALONE_PART ends together stay within the limit.
+    An amount under way when the server goes may be counted there as well; none is counted too little.
 
 Lost server
     The connection is retried from 100 ms with jitter up to 2.5 s for ever; subscriptions and topics

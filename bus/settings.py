@@ -5,7 +5,11 @@ from typing import Final
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SCHEMES: Final = ("memory://", "redis://", "rediss://")
+from bus.nats_servers import Servers
+
+REDIS_SCHEMES: Final = ("redis://", "rediss://")
+NATS_SCHEMES: Final = ("nats://", "tls://")
+SCHEMES: Final = ("memory://", *REDIS_SCHEMES, *NATS_SCHEMES)
 
 
 class BusSettings(BaseSettings):
@@ -13,15 +17,17 @@ class BusSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    bus_url: str = Field(default="", description="where the bus is: memory://, redis://, rediss://")
+    bus_url: str = Field(default="", description="where the bus is: memory://, redis://, rediss://, nats://, tls://")
     redis_host: str = Field(default="", description="Redis host, when BUS_URL is not set")
     redis_port: int = Field(default=6379, ge=1, le=65_535, description="Redis port, when BUS_URL is not set")
 
     @field_validator("bus_url")
     @classmethod
-    def _known_scheme(cls, url: str) -> str:
+    def _can_be_opened(cls, url: str) -> str:
         if url and not url.startswith(SCHEMES):
             raise ValueError(f"must start with one of {', '.join(SCHEMES)}")
+        if url.startswith(NATS_SCHEMES):
+            Servers(url)
         return url
 
     @property

@@ -20,12 +20,13 @@ _TOOLS: Final = Path(sys.executable).parent
 
 
 def compose_services() -> dict[str, Any]:
-    """The services of docker-compose.yml as Compose itself reads them.
+    """The services of docker-compose.yml as Compose itself reads them, those of all profiles.
 
     Raises:
         subprocess.CalledProcessError: Compose refuses the file; `stderr` says why.
     """
-    command = [str(_TOOLS / "docker-compose"), "--project-directory", str(ROOT), "config", "--format", "json"]
+    compose = (str(_TOOLS / "docker-compose"), "--project-directory", str(ROOT), "--profile", "*")
+    command = [*compose, "config", "--format", "json"]
     config = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     services: dict[str, Any] = config["services"]
     return services
@@ -46,7 +47,12 @@ def container_values(services: Mapping[str, Any], state_dir: Path) -> dict[str, 
 def local_configuration(state_dir: Path) -> str:
     """The configuration of a local cluster with two replicas."""
     plan = cluster_plan(
-        state_dir=state_dir, nginx_port=8080, replica_ports=(3000, 3001), redis_port=6379, exchange_port=9100
+        state_dir=state_dir,
+        nginx_port=8080,
+        replica_ports=(3000, 3001),
+        ingestor_ports=(9200, 9201),
+        bus_port=6379,
+        exchange_port=9100,
     )
     return plan.files[state_dir / "nginx.conf"]
 

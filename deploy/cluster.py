@@ -1,4 +1,4 @@
-"""`python -m deploy.cluster`: Nginx, replicas, ingestor, Redis and exchange on this machine, until Ctrl-C."""
+"""`python -m deploy.cluster`: Nginx, replicas, ingestors, bus and exchange on this machine, until Ctrl-C."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ import typer
 from pydantic import Field
 
 from binance.settings import ExchangeSettings, SettingsError, load_settings
-from deploy.plan import LOOPBACK, ROOT, ClusterPlan, cluster_plan, resolve_exchange
+from deploy.plan import LOOPBACK, ROOT, BusServer, ClusterPlan, cluster_plan, resolve_exchange
 from deploy.readiness import free_port, is_free, wait_ready
 from deploy.supervisor import Supervisor, prepare_logs
 
@@ -33,6 +33,8 @@ class ClusterSettings(ExchangeSettings):
     host: str = Field(default="0.0.0.0", description="the address that Nginx listens on")  # noqa: S104 - as in the container
     replicas: int = Field(default=2, ge=1, le=32, description="how many replicas")
     replica_port: int = Field(default=3000, ge=1, le=65_000, description="port of the first replica; the others follow")
+    ingestors: int = Field(default=2, ge=1, le=8, description="how many ingestors")
+    bus: BusServer = Field(default="redis", description="what the processes share as their bus: redis, nats")
 
     @property
     def replica_ports(self) -> range:
@@ -147,8 +149,10 @@ def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
         state_dir=ROOT / ".run" / f"cluster-{settings.port}",
         nginx_port=settings.port,
         replica_ports=settings.replica_ports,
-        redis_port=free_port(),
+        ingestor_ports=[free_port() for _ in range(settings.ingestors)],
+        bus_port=free_port(),
         exchange_port=free_port(),
+        bus=settings.bus,
         exchange=exchange,
         host=settings.host,
     )

@@ -1,11 +1,11 @@
 """nginx/nginx.conf.template filled in: a pure function, and the values that the local cluster fills in."""
 
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from deploy import programs
 
 TEMPLATE: Final = Path(__file__).resolve().parents[1] / "nginx" / "nginx.conf.template"
 
@@ -23,8 +23,8 @@ LIMITS: Final[Mapping[str, str]] = {
 
 
 def executable() -> str:
-    """The Nginx binary. Debian keeps it in /usr/sbin, which is not on everybody's PATH."""
-    return shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin") or "nginx"
+    """The Nginx binary."""
+    return programs.find("nginx")
 
 
 def placeholders(template: str) -> frozenset[str]:

@@ -5,12 +5,15 @@ import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from deploy import nginx
+from deploy import nginx, programs
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOOPBACK: Final = "127.0.0.1"
+
+BusServer: TypeAlias = Literal["redis", "nats"]
+"""What the processes share as their bus."""
 
 
 class PlannedProcess(NamedTuple):
@@ -52,20 +55,24 @@ def cluster_plan(
     state_dir: Path,
     nginx_port: int,
     replica_ports: Sequence[int],
-    redis_port: int,
+    ingestor_ports: Sequence[int],
+    bus_port: int,
     exchange_port: int,
+    bus: BusServer = "redis",
     exchange: str = "simulate",
     host: str = LOOPBACK,
     template: str | None = None,
 ) -> ClusterPlan:
-    """Nginx, replicas, one ingestor, Redis and, unless the exchange is Binance itself, a stand-in for it.
+    """Nginx, replicas, ingestors, the bus and, unless the exchange is Binance itself, a stand-in for it.
 
     Args:
         state_dir: where configuration, pid and temporary files go.
         nginx_port: where clients connect, on `host`. Everything else listens on the loopback only.
         replica_ports: one replica a port, named app1, app2, ... in this order.
-        redis_port: Redis keeps nothing on disk.
+        ingestor_ports: where each ingestor tells its health, named ingestor1, ingestor2, ... in this order.
+        bus_port: of the bus's server, which keeps nothing on disk.
         exchange_port: of the stand-in; unused with `binance`.
+        bus: which server that is.
         exchange: a value of EXCHANGE; a recording's path is absolute (`resolve_exchange`).
         host: the address that Nginx listens on.
         template: the Nginx template's text; read from nginx/nginx.conf.template where not given.
@@ -80,7 +87,7 @@ def cluster_plan(
     )
     shared = {
         "HOST": LOOPBACK,
-        "BUS_URL": f"redis://{LOOPBACK}:{redis_port}/0",
+        "BUS_URL": f"{bus}://{LOOPBACK}:{bus_port}",
         "EXCHANGE": exchange,
         "EXCHANGE_URL": f"http://{LOOPBACK}:{exchange_port}",
     }
@@ -95,11 +102,15 @@ def cluster_plan(
         )
         for number, port in enumerate(replica_ports, start=1)
     )
+    ingestors = (
+        _role("ingestor", {**shared, "INSTANCE": f"ingestor{number}"}, port, "/health/ready", name=f"ingestor{number}")
+        for number, port in enumerate(ingestor_ports, start=1)
+    )
     return ClusterPlan(
         processes=(
-            _redis(redis_port, state_dir),
+            _nats(bus_port, state_dir) if bus == "nats" else _redis(bus_port, state_dir),
             *stand_in,
-            _role("ingestor", shared, None, ""),
+            *ingestors,
             *replicas,
             _nginx(configuration, nginx_port),
         ),
@@ -108,9 +119,9 @@ def cluster_plan(
     )
 
 
-def _role(role: str, shared: Mapping[str, str], port: int | None, ready_path: str, name: str = "") -> PlannedProcess:
+def _role(role: str, shared: Mapping[str, str], port: int, ready_path: str, name: str = "") -> PlannedProcess:
     """One of our own processes."""
-    env = shared if port is None else {**shared, "PORT": str(port)}
+    env = {**shared, "PORT": str(port)}
     return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path)
 
 
@@ -118,6 +129,14 @@ def _redis(port: int, state_dir: Path) -> PlannedProcess:
     """A Redis that keeps nothing: market data has no use after a restart, and cached values live 60 s."""
     options = ("--bind", LOOPBACK, "--save", "", "--appendonly", "no", "--dir", str(state_dir))
     return PlannedProcess("redis", ("redis-server", "--port", str(port), *options), {}, port, "")
+
+
+def _nats(port: int, state_dir: Path) -> PlannedProcess:
+    """NATS with JetStream, in which the bus keeps values and budgets, in memory; it wants a directory all the same."""
+    options = ("-js", "-sd", str(state_dir / "nats"))
+    return PlannedProcess(
+        "nats", (programs.find("nats-server"), "-a", LOOPBACK, "-p", str(port), *options), {}, port, ""
+    )
 
 
 def _nginx(configuration: Path, port: int) -> PlannedProcess:

@@ -12,7 +12,7 @@ need() { # COMMAND PACKAGE
 for name in "$@"; do
     case $name in
         python) missing+=(python3 python3-venv) ;;
-        servers) need redis-server redis-server; need nginx nginx ;;
+        servers) need redis-server redis-server; need nats-server nats-server; need nginx nginx ;;
         node) need node nodejs; need npm npm ;;
         chromium) need chromium chromium ;;
         compiler) if ! command -v cc >/dev/null; then missing+=(gcc libc6-dev); fi ;;

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections import deque
+from fnmatch import fnmatchcase
 from typing import Final
 
 import structlog
@@ -18,6 +20,7 @@ from binance.entrances import (
 )
 from binance.frames import server_shutdown
 from exchange.broadcast import Broadcast, frame, text_frame
+from exchange.faults import Door, Faults
 from exchange.settings import ExchangeServerSettings
 from market.streams import Market
 from market.windows import RollingWindow
@@ -54,7 +57,9 @@ class Connection:
         self.is_closing = False
         self._response = response
         self._transport: asyncio.WriteTransport = request.transport
-        self._window = RollingWindow(MESSAGES_PER_SECOND[entrance.market], 1.0)
+        self.stalled_until = 0.0
+        """Until then (`time.monotonic()`) nothing is sent and nothing is heard, as if the line were cut."""
+        self._recent: deque[float] = deque()
         self._queued: list[bytes] = []
         self._pings: dict[bytes, float] = {}
         self._next_ping = self.opened_at
@@ -70,12 +75,19 @@ class Connection:
         return self.session.combined
 
     @property
+    def is_stalled(self) -> bool:
+        """Whether the connection plays dead."""
+        return self.stalled_until > 0 and time.monotonic() < self.stalled_until
+
+    @property
     def backlog(self) -> int:
         """Bytes that wait for the client to read."""
         return self._transport.get_write_buffer_size()
 
     def send(self, data: bytes) -> bool:
         """Queue one frame; true = the first since the last flush."""
+        if self.is_stalled:
+            return False
         self._queued.append(data)
         return len(self._queued) == 1
 
@@ -94,9 +106,12 @@ class Connection:
         self.is_closing = True
         self._transport.abort()
 
-    def admits(self, now: float) -> bool:
-        """Whether one more message of the client's keeps within its rate."""
-        return self._window.allow(now)
+    def count_message(self, now: float) -> int:
+        """Count one more message of the client's; returns how many came within the second that ends `now`."""
+        self._recent.append(now)
+        while self._recent[0] <= now - 1.0:
+            self._recent.popleft()
+        return len(self._recent)
 
     def pong(self, payload: bytes) -> None:
         """The client has answered a ping: that one and all before it are settled."""
@@ -111,7 +126,9 @@ class Connection:
     def check(self, now: float, settings: ExchangeServerSettings) -> tuple[int, bytes] | None:
         """Send a ping if one is due; returns code and reason where the connection must be closed."""
         spot = self.market is Market.SPOT
-        if now - self.opened_at >= settings.connection_lifetime_s:
+        if self.is_stalled:
+            return None
+        if now - self.opened_at >= settings.exchange_lifetime_s:
             return _GOING_AWAY, b"Connection lifetime reached"
         if self._pings and now - min(self._pings.values()) >= (
             settings.spot_pong_s if spot else settings.futures_pong_s
@@ -141,8 +158,9 @@ class Connection:
 class Sockets:
     """All open connections: accepts them, carries out what clients ask, and keeps Binance's rules."""
 
-    def __init__(self, settings: ExchangeServerSettings, broadcast: Broadcast) -> None:
+    def __init__(self, settings: ExchangeServerSettings, broadcast: Broadcast, faults: Faults) -> None:
         self._settings = settings
+        self._faults = faults
         self._broadcast = broadcast
         self._attempts: dict[str, RollingWindow] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -151,10 +169,16 @@ class Sockets:
         self.refused_total = 0
         self.messages_total = 0
         self.rate_closed_total = 0
+        self.busiest_second = dict.fromkeys(Market, 0)
+        """The most messages that any connection of a market has sent within any second."""
 
     async def serve(self, request: web.Request, entrance: Entrance) -> web.StreamResponse:
         """Serve one connection until it ends. Raises BinanceError for a URL that asks for what there is not."""
         check_time_unit(request.rel_url.raw_query_string)
+        if (refusal := self._faults.refusal(Door.WEBSOCKET, time.monotonic())) is not None:
+            self.refused_total += 1
+            asked = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+            return web.Response(status=refusal.status, headers=asked)
         if entrance.market is Market.SPOT and not self._admits(request.remote or ""):
             self.refused_total += 1
             return web.Response(status=429, headers={"Retry-After": "300"})
@@ -192,14 +216,51 @@ class Sockets:
 
     def drop(self, market: Market | None) -> int:
         """Cut all connections (of one market) without a word; returns how many."""
-        dropped = [connection for connection in self.open if market in (None, connection.market)]
+        dropped = self._of(market)
         for connection in dropped:
             connection.abort()
         return len(dropped)
 
+    def mute(self, market: Market | None, pattern: str) -> int:
+        """Forget the subscriptions of all open connections to streams that match; later ones are not touched.
+
+        Nobody is told, as when a server loses a subscription. Returns how many were forgotten.
+        """
+        muted = [
+            (connection, name)
+            for connection in self._of(market)
+            for name in connection.session.streams
+            if fnmatchcase(name, pattern)
+        ]
+        for connection, name in muted:
+            self._leave(connection, (name,))
+        return len(muted)
+
+    def stall(self, market: Market | None, until: float) -> int:
+        """Let all open connections play dead until then, without ending them; returns how many."""
+        stalled = self._of(market)
+        for connection in stalled:
+            connection.stalled_until = until
+        return len(stalled)
+
+    def say(self, market: Market | None, data: bytes) -> int:
+        """Send one frame, whatever it is, on all open connections; returns how many."""
+        told = self._of(market)
+        for connection in told:
+            self._broadcast.queue(connection, data)
+        self._broadcast.flush()
+        return len(told)
+
+    def close_open(self, market: Market | None, code: int, reason: bytes) -> int:
+        """Close all open connections; returns how many."""
+        closed = self._of(market)
+        for connection in closed:
+            self.close_later(connection, code, reason)
+        return len(closed)
+
     def announce_shutdown(self, market: Market | None, now_ms: int) -> list[Connection]:
         """Tell clients (of one market) that the server is about to close; returns who was told."""
-        told = [connection for connection in self.open if market in (None, connection.market)]
+        told = self._of(market)
         for connection in told:
             self._broadcast.queue(connection, text_frame(server_shutdown(now_ms, combined=connection.combined)))
         self._broadcast.flush()
@@ -216,8 +277,12 @@ class Sockets:
         async for message in response:
             if message.type is WSMsgType.ERROR or connection.is_closing:
                 return
+            if connection.is_stalled:
+                continue
             self.messages_total += 1
-            if not connection.admits(time.monotonic()):
+            rate = connection.count_message(time.monotonic())
+            self.busiest_second[connection.market] = max(rate, self.busiest_second[connection.market])
+            if rate > MESSAGES_PER_SECOND[connection.market]:
                 self.rate_closed_total += 1
                 await connection.close(_POLICY, b"Too many requests")
                 return
@@ -236,6 +301,9 @@ class Sockets:
             self._broadcast.flush()
             self._leave(connection, outcome.unsubscribed)
             self._join(connection, outcome.subscribed)
+
+    def _of(self, market: Market | None) -> list[Connection]:
+        return [connection for connection in self.open if market in (None, connection.market)]
 
     def _join(self, connection: Connection, names: tuple[str, ...]) -> None:
         for name in names:

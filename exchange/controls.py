@@ -11,19 +11,52 @@ from aiohttp import web
 
 from binance.budget import Budget
 from exchange.connections import Connection, Sockets
-from exchange.faults import Faults, Refusal
+from exchange.faults import Door, Faults, Refusal
+from exchange.garbage import Garbage, garbage_frame
 from exchange.venue import Venue
 from market.streams import Market
 
 _encode: Final = msgspec.json.Encoder().encode
 _GOING_AWAY: Final = 1001
 _MAX_TIMERS: Final = 100
+# RFC 6455, 5.5: a control frame holds 125 bytes, of which the code takes two.
+_MAX_REASON_BYTES: Final = 123
+_REST_REFUSALS: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
 _Command = TypeVar("_Command")
 
 
 class Drop(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /control/drop`: cut connections without a word."""
 
+    market: Market | None = None
+
+
+class Close(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/close`: close connections with a code and a reason."""
+
+    code: int
+    reason: str = ""
+    market: Market | None = None
+
+
+class Mute(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/mute`: say nothing more on streams that match a shell pattern, on connections open now."""
+
+    streams: str
+    market: Market | None = None
+
+
+class Stall(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/stall`: connections open now play dead for `seconds`: half open, nothing in or out."""
+
+    seconds: float
+    market: Market | None = None
+
+
+class Say(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/say`: send one frame of garbage on all connections."""
+
+    garbage: Garbage
     market: Market | None = None
 
 
@@ -44,9 +77,13 @@ class Skip(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Refuse(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST /control/refuse`: answer REST with 429 or 418, for so many requests or seconds or until reset."""
+    """`POST /control/refuse`: refuse at a door, for so many requests or seconds or until reset.
 
-    status: Literal[429, 418] = 429
+    REST is refused with 429 or 418, handshakes also with 403 and 503; `retry_after` 0 = no such header there.
+    """
+
+    status: Literal[429, 418, 403, 503] = 429
+    door: Door = Door.REST
     retry_after: int = 1
     requests: int | None = None
     seconds: float | None = None
@@ -91,6 +128,10 @@ class Controls:
         return [
             web.get("/control/status", self._on_status),
             web.post("/control/drop", self._post(Drop, self._drop)),
+            web.post("/control/close", self._post(Close, self._close)),
+            web.post("/control/mute", self._post(Mute, self._mute)),
+            web.post("/control/stall", self._post(Stall, self._stall)),
+            web.post("/control/say", self._post(Say, self._say)),
             web.post("/control/silence", self._post(Silence, self._silence)),
             web.post("/control/skip", self._post(Skip, self._skip)),
             web.post("/control/refuse", self._post(Refuse, self._refuse)),
@@ -110,6 +151,7 @@ class Controls:
 
     async def _on_reset(self, _request: web.Request) -> web.Response:
         self._faults.lift()
+        self._sockets.stall(None, until=0.0)
         self._budget.forget()
         return _json({"ok": True})
 
@@ -128,6 +170,19 @@ class Controls:
     def _drop(self, command: Drop) -> dict[str, Any]:
         return {"ok": True, "dropped": self._sockets.drop(command.market)}
 
+    def _close(self, command: Close) -> dict[str, Any]:
+        reason = command.reason.encode()[:_MAX_REASON_BYTES]
+        return {"ok": True, "closed": self._sockets.close_open(command.market, command.code, reason)}
+
+    def _mute(self, command: Mute) -> dict[str, Any]:
+        return {"ok": True, "muted": self._sockets.mute(command.market, command.streams)}
+
+    def _stall(self, command: Stall) -> dict[str, Any]:
+        return {"ok": True, "stalled": self._sockets.stall(command.market, time.monotonic() + command.seconds)}
+
+    def _say(self, command: Say) -> dict[str, Any]:
+        return {"ok": True, "told": self._sockets.say(command.market, garbage_frame(command.garbage))}
+
     def _silence(self, command: Silence) -> dict[str, Any]:
         self._faults.silence(command.market, command.streams, _until(command.seconds))
         return {"ok": True}
@@ -137,8 +192,11 @@ class Controls:
         return {"ok": True}
 
     def _refuse(self, command: Refuse) -> dict[str, Any]:
+        status = HTTPStatus(command.status)
+        if command.door is Door.REST and status not in _REST_REFUSALS:
+            raise ValueError("REST is refused with 429 or 418")
         until = _until(command.seconds)
-        self._faults.refuse(Refusal(HTTPStatus(command.status), command.retry_after, command.requests, until))
+        self._faults.refuse(command.door, Refusal(status, command.retry_after, command.requests, until))
         return {"ok": True}
 
     def _shutdown(self, command: Shutdown) -> dict[str, Any]:

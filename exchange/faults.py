@@ -1,5 +1,6 @@
 """What tests may ask of the exchange to do wrong. Pure state; the clock is handed in."""
 
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Final
@@ -11,6 +12,13 @@ from market.streams import Market
 MAX_FAULTS: Final = 1_000
 
 
+class Door(StrEnum):
+    """Where clients are refused."""
+
+    REST = "rest"
+    WEBSOCKET = "websocket"
+
+
 class Silence(msgspec.Struct, frozen=True):
     """Streams that say nothing; `until` is None until lifted."""
 
@@ -20,7 +28,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct):
-    """REST answers with `status` for `requests` more requests or until `until`, whichever is given."""
+    """One door answers with `status` for `requests` more requests or until `until`, whichever is given."""
 
     status: HTTPStatus
     retry_after_s: int
@@ -35,7 +43,7 @@ class Faults:
         self.suppressed_total = 0
         self._silences: list[Silence] = []
         self._skips: dict[tuple[Market, str], int] = {}
-        self._refusal: Refusal | None = None
+        self._refusals: dict[Door, Refusal] = {}
 
     def silence(self, market: Market | None, pattern: str, until: float | None) -> None:
         """Say nothing on streams whose name matches the shell pattern. Raises ValueError beyond MAX_FAULTS."""
@@ -49,15 +57,15 @@ class Faults:
             raise ValueError("too many skips")
         self._skips[market, name] = count
 
-    def refuse(self, refusal: Refusal) -> None:
-        """Refuse REST requests."""
-        self._refusal = refusal
+    def refuse(self, door: Door, refusal: Refusal) -> None:
+        """Refuse REST requests, or handshakes."""
+        self._refusals[door] = refusal
 
     def lift(self) -> None:
         """End all faults."""
         self._silences.clear()
         self._skips.clear()
-        self._refusal = None
+        self._refusals.clear()
 
     def suppresses(self, market: Market, name: str, now: float) -> bool:
         """Whether this message is to be swallowed; counts it if so."""
@@ -72,18 +80,18 @@ class Faults:
         self.suppressed_total += swallowed
         return swallowed
 
-    def refusal(self, now: float) -> Refusal | None:
-        """How to refuse the request that came now, or None to serve it."""
-        refusal = self._refusal
+    def refusal(self, door: Door, now: float) -> Refusal | None:
+        """How to refuse the request that came to `door` now, or None to serve it."""
+        refusal = self._refusals.get(door)
         if refusal is None:
             return None
         if refusal.until is not None and now >= refusal.until:
-            self._refusal = None
+            del self._refusals[door]
             return None
         if refusal.requests is not None:
             refusal.requests -= 1
             if refusal.requests <= 0:
-                self._refusal = None
+                del self._refusals[door]
         return refusal
 
     def _is_silent(self, market: Market, name: str, now: float) -> bool:

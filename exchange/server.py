@@ -18,7 +18,7 @@ from exchange import rest
 from exchange.broadcast import Broadcast, StreamKey
 from exchange.connections import Sockets
 from exchange.controls import Controls
-from exchange.faults import Faults
+from exchange.faults import Door, Faults
 from exchange.feed import Feed
 from exchange.model import SLOT_MS, Simulation
 from exchange.recording import survey
@@ -54,7 +54,7 @@ class Exchange:
         self._venue = Venue()
         self._gate = RestGate(self._budget, lambda market, symbol: self._venue.get(market, symbol) is not None)
         self._broadcast = Broadcast(self._faults)
-        self._sockets = Sockets(settings, self._broadcast)
+        self._sockets = Sockets(settings, self._broadcast, self._faults)
         self._simulation: Simulation | None = None
         self._replay: Replay | None = None
         self._player: asyncio.Task[None] | None = None
@@ -117,6 +117,7 @@ class Exchange:
             "connections_refused_total": self._sockets.refused_total,
             "client_messages_total": self._sockets.messages_total,
             "rate_closed_total": self._sockets.rate_closed_total,
+            "busiest_second": {str(market): most for market, most in self._sockets.busiest_second.items()},
             "published_total": self._broadcast.published_total,
             "suppressed_total": self._faults.suppressed_total,
             "requests_total": self._requests_total,
@@ -173,7 +174,7 @@ class Exchange:
             await asyncio.sleep(0 if is_behind else (SLOT_MS - now_ms % SLOT_MS) / 1_000)
 
     async def _keep_rules(self) -> None:
-        shortest = min(self._settings.spot_ping_s, self._settings.futures_ping_s, self._settings.connection_lifetime_s)
+        shortest = min(self._settings.spot_ping_s, self._settings.futures_ping_s, self._settings.exchange_lifetime_s)
         while True:
             self._sockets.check()
             await asyncio.sleep(min(_CHECK_S, shortest / 4))
@@ -226,7 +227,7 @@ class Exchange:
     def _refuse_on_purpose(self, request: web.Request) -> Answer | None:
         """The refusal that a test has asked for, if one is due."""
         endpoint = find(request.path)
-        fault = self._faults.refusal(time.monotonic()) if endpoint is not None else None
+        fault = self._faults.refusal(Door.REST, time.monotonic()) if endpoint is not None else None
         if endpoint is None or fault is None:
             return None
         used = self._budget.used(endpoint.market, request.remote or "", time.time())

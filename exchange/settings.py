@@ -33,7 +33,9 @@ class ExchangeServerSettings(ExchangeSettings):
     futures_pong_s: float = Field(
         PONG_S[Market.FUTURES], gt=0, description="seconds within which a futures client must answer a ping"
     )
-    connection_lifetime_s: float = Field(86_400.0, gt=0, description="seconds after which a connection is closed")
+    exchange_lifetime_s: float = Field(
+        86_400.0, gt=0, description="seconds after which the stand-in closes a connection, as Binance does"
+    )
     connection_attempts: int = Field(300, ge=1, description="spot connections that one address may open in 5 minutes")
 
     @model_validator(mode="after")

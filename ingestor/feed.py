@@ -1,37 +1,30 @@
-"""All connections to the exchange that the wanted streams need, grouped into workers."""
+"""All connections to the exchange that the carried streams need: one worker per group."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
-from binance.connection import Connection, MessageCallback, connection_attempts
-from binance.routes import Route, combined_url
-from binance.settings import Endpoints
-from ingestor.groups import split
+from binance.connection import Connection
+from binance.routes import Route
+from binance.session import MessageCallback
+from binance.upstream import Upstream
+from ingestor.groups import GroupKey
 from ingestor.worker import Worker
-from market.streams import Market, StreamName
+from market.streams import StreamName
 
 
 class Feed:
-    """Carries a set of streams: one worker per group of symbols of a market.
+    """Carries groups of streams, each over connections of its own.
 
-    A group is the unit that ingestors will share out among themselves; here every group is ours.
-    `on_message` and `on_state` are those of `Connection`.
+    A stream that two groups have comes twice. `on_message` and `on_state` are those of `Connection`.
     """
 
-    def __init__(
-        self,
-        endpoints: Endpoints,
-        symbols_per_worker: int,
-        on_message: MessageCallback,
-        on_state: Callable[[], None],
-    ) -> None:
+    def __init__(self, upstream: Upstream, on_message: MessageCallback, on_state: Callable[[], None]) -> None:
         self.streams: frozenset[StreamName] = frozenset()
-        self._endpoints = endpoints
-        self._symbols_per_worker = symbols_per_worker
+        self._upstream = upstream
         self._on_message = on_message
         self._on_state = on_state
-        self._attempts = connection_attempts()
-        self._workers: dict[tuple[Market, int], Worker] = {}
+        self._workers: dict[GroupKey, Worker] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -41,25 +34,39 @@ class Feed:
 
     @property
     def connected(self) -> bool:
-        """Whether every connection that the streams need is open."""
-        return all(connection.connected for connection in self.connections)
+        """Whether there are streams, and every connection that they need is open."""
+        return bool(self._workers) and all(worker.connected for worker in self._workers.values())
+
+    @property
+    def connected_groups(self) -> set[GroupKey]:
+        """The groups whose connections are all open."""
+        return {key for key, worker in self._workers.items() if worker.connected}
+
+    @property
+    def settled_groups(self) -> set[GroupKey]:
+        """The groups whose streams the exchange has all answered for."""
+        return {key for key, worker in self._workers.items() if worker.settled}
 
     @property
     def last_message_ms(self) -> int:
         """When the exchange last sent any of these streams, in ms since the epoch; 0 = never."""
         return max((connection.last_message_ms for connection in self.connections), default=0)
 
-    def carry(self, streams: Iterable[StreamName]) -> None:
-        """Carry exactly `streams` from now on."""
-        self.streams = frozenset(streams)
-        groups = self._groups()
+    @property
+    def stalled(self) -> frozenset[StreamName]:
+        """Streams that stay silent although their connections are well."""
+        return frozenset().union(*(connection.stalled for connection in self.connections))
+
+    def carry(self, groups: Mapping[GroupKey, AbstractSet[StreamName]]) -> None:
+        """Carry exactly `groups` from now on."""
+        self.streams = frozenset(stream for streams in groups.values() for stream in streams)
         surplus: list[Connection] = []
         for key in self._workers.keys() - groups.keys():
             surplus += self._workers.pop(key).carry(())
-        for key, group in groups.items():
+        for key, streams in groups.items():
             if key not in self._workers:
                 self._workers[key] = Worker(self._open)
-            surplus += self._workers[key].carry(group)
+            surplus += self._workers[key].carry(streams)
         for connection in surplus:
             closing = asyncio.create_task(connection.close())
             self._closing.add(closing)
@@ -67,22 +74,10 @@ class Feed:
 
     async def close(self) -> None:
         """Close all connections. Nothing is handed over afterwards."""
-        self.carry(())
+        self.carry({})
         await asyncio.gather(*self._closing)
 
-    def _groups(self) -> dict[tuple[Market, int], list[StreamName]]:
-        by_market: dict[Market, dict[str, list[StreamName]]] = {}
-        for stream in self.streams:
-            by_market.setdefault(stream.market, {}).setdefault(stream.symbol, []).append(stream)
-        return {
-            (market, group): [stream for symbol in symbols for stream in by_symbol[symbol]]
-            for market, by_symbol in by_market.items()
-            for group, symbols in split(by_symbol, self._symbols_per_worker).items()
-        }
-
     def _open(self, route: Route) -> Connection:
-        connection = Connection(
-            combined_url(self._endpoints, route), route, self._attempts, self._on_message, self._on_state
-        )
+        connection = Connection(route, self._upstream, self._on_message, self._on_state)
         connection.start()
         return connection

@@ -2,9 +2,40 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
+
+from market.streams import Market, StreamName
 
 _BITS: Final = 64
+
+
+class GroupKey(NamedTuple):
+    """Identifies one group of symbols of a market; as text `spot:8000000000000000`."""
+
+    market: Market
+    start: int
+    """The lower end of the hashes of its symbols."""
+
+    def __str__(self) -> str:
+        return f"{self.market}:{self.start:016x}"
+
+    @classmethod
+    def parse(cls, text: str) -> "GroupKey":
+        """The key that `str` wrote. Raises ValueError for anything else."""
+        market, _, start = text.partition(":")
+        return cls(Market(market), int(start, 16))
+
+
+def groups_of(streams: Iterable[StreamName], symbols_per_group: int) -> dict[GroupKey, frozenset[StreamName]]:
+    """The streams by group: each group has at most `symbols_per_group` symbols of one market."""
+    by_market: dict[Market, dict[str, list[StreamName]]] = {}
+    for stream in streams:
+        by_market.setdefault(stream.market, {}).setdefault(stream.symbol, []).append(stream)
+    return {
+        GroupKey(market, start): frozenset(stream for symbol in symbols for stream in by_symbol[symbol])
+        for market, by_symbol in by_market.items()
+        for start, symbols in split(by_symbol, symbols_per_group).items()
+    }
 
 
 def split(names: Iterable[str], limit: int) -> dict[int, frozenset[str]]:

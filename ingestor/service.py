@@ -3,39 +3,50 @@
 import asyncio
 import contextlib
 import time
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from binance.rest import RestClient
 from binance.settings import Endpoints
+from binance.upstream import Upstream
 from bus.base import Bus
 from bus.loglimit import LogLimit
 from ingestor.books import Books, upstream_of
 from ingestor.demand import Leases
 from ingestor.feed import Feed
+from ingestor.groups import groups_of
+from ingestor.members import Phase
 from ingestor.memory import Memory
+from ingestor.poller import Poller
 from ingestor.publisher import Publisher
+from ingestor.repair import Repair
+from ingestor.rollcall import RollCall
+from ingestor.roster import Roster
 from ingestor.settings import IngestorSettings
 from market.announcements import (
     DEMAND_TOPIC,
     FEED_TOPIC,
     REPEAT_S,
     RESUME_TOPIC,
+    STALLED_NAMED,
     Demand,
     FeedStatus,
     ResumeAsk,
     encode,
     resume_answers,
 )
-from market.streams import StreamName
+from market.streams import Market, StreamName
 
 logger = structlog.get_logger(__name__)
 
 # Long enough to gather what a burst of clients asks for, too short for anybody to notice.
 _DEBOUNCE_S: Final = 0.02
 _EXPIRY_S: Final = 0.25
+_TURN_S: Final = 0.2
+LEAVE_S: Final = 10.0
+"""How long a leaving ingestor waits at most for others to carry what it carries, in s."""
 _REPORT_S: Final = 30.0
 # Three times what MAX_STREAMS_PER_REPLICA names of usual length take.
 _MAX_DEMAND_BYTES: Final = 2 * 1024 * 1024
@@ -47,6 +58,7 @@ _decode_resume: Final = msgspec.json.Decoder(ResumeAsk).decode
 class Ingestor:
     """Carries what replicas want, and the default symbols' prices always, from the exchange to the bus.
 
+    All of it alone; with other ingestors on the bus that part which falls to it (ingestor/roster.py).
     Make it before the bus is started, whose owner starts and closes it. Neither an exchange nor a
     bus that is away keeps it from starting.
     """
@@ -55,14 +67,21 @@ class Ingestor:
         self.leases = Leases(settings.default_tickers)
         self.memory = Memory()
         self.publisher = Publisher(bus, self.memory)
-        self.feed = Feed(endpoints, settings.symbols_per_worker, self._take, self._note_state)
+        self.upstream = Upstream(endpoints, settings.connection_lifetime_s, bus)
+        self.feed = Feed(self.upstream, self._take, self._note_state)
+        # The later of two processes of one name is the one that counts.
+        self.roster = Roster(settings.instance, time.time_ns(), settings.copies)
+        self.roll_call = RollCall(bus, self.roster, self._schedule_change)
         self._rest = RestClient(endpoints, ledger=bus)
         self.books = Books(self._rest, self.publisher.add)
+        self.poller = Poller(self._rest, bus, self.publisher.add)
+        self.repair = Repair(self._rest, bus, self.maintains)
         self.malformed_demands_total = 0
         self._settings = settings
         self._bus = bus
         self._state_changed = asyncio.Event()
         self._was_connected = False
+        self._wanted: frozenset[StreamName] = frozenset()
         self._running = False
         self._change: asyncio.TimerHandle | None = None
         self._malformed_log = LogLimit()
@@ -75,11 +94,18 @@ class Ingestor:
         """Begin to connect, listen and publish; returns at once."""
         self._running = True
         self.publisher.start()
-        self._carry()
-        self._tasks = [asyncio.create_task(work) for work in (self._expire(), self._announce(), self._report())]
+        self.poller.start()
+        self.roll_call.start()
+        works = (self._expire(), self._take_turns(), self._announce(), self._report())
+        self._tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self) -> None:
-        """End all connections and tasks; the bus is its owner's."""
+        """Leave the roster, then end all connections and tasks; the bus is its owner's.
+
+        Others are told at once. What they will carry is delivered until they do, LEAVE_S at most.
+        """
+        if self._running:
+            await self._leave()
         self._running = False
         if self._change is not None:
             self._change.cancel()
@@ -87,8 +113,11 @@ class Ingestor:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self.roll_call.close()
         await self.feed.close()
         await self.books.close()
+        await self.poller.close()
+        await self.repair.close()
         await self.publisher.close()
         await self._rest.close()
 
@@ -101,7 +130,36 @@ class Ingestor:
             connected=self.feed.connected,
             streams=len(self.feed.streams),
             last_message_ms=self.feed.last_message_ms,
+            stalled=sorted(map(str, self.feed.stalled))[:STALLED_NAMED],
+            upstream=self.upstream.figures,
         )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes part: it has joined the roster, is not leaving, and reaches the bus."""
+        return self.roster.phase is Phase.LIVE and self._bus.connected
+
+    def part_in_roster(self) -> dict[str, Any]:
+        """What of the roster falls to this ingestor, for people and tests to read."""
+        settled = self.feed.settled_groups
+        others = self.roster.members.others
+        return {
+            "phase": self.roster.phase,
+            "bus_connected": self._bus.connected,
+            "groups": {
+                str(key): {
+                    "streams": len(streams),
+                    "subscribed": key in settled,
+                    "maintained": key in self.roster.maintained,
+                }
+                for key, streams in self.roster.carried.items()
+            },
+            "others": {name: {"phase": one.phase, "groups": len(one.groups)} for name, one in others.items()},
+        }
+
+    def maintains(self, market: Market, symbol: str) -> bool:
+        """Whether this ingestor alone keeps books and repairs and polls over REST for `symbol` (lower case)."""
+        return self.roster.maintains(market, symbol)
 
     def _hear(self, body: bytes) -> None:
         """Take over one replica's announcement."""
@@ -141,29 +199,45 @@ class Ingestor:
 
     def _apply_change(self) -> None:
         self._change = None
-        self._carry()
+        self._turn()
+
+    def _turn(self) -> None:
+        """See what is wanted, how connections and other ingestors stand, and carry what falls to us."""
+        now = time.monotonic()
+        is_wanted_anew = self._wanted != self.leases.wanted
+        if is_wanted_anew:
+            self._wanted = self.leases.wanted
+            upstream = {upstream_of(stream) for stream in self._wanted}  # books by the streams they are made of
+            self.roster.want(groups_of(upstream, self._settings.symbols_per_worker))
+        before = self.roster.phase, self.roster.subscribed
+        self.roster.note(self.feed.connected_groups, self.feed.settled_groups, now)
+        if self.roster.turn(now) or is_wanted_anew:
+            self._carry()
+        if (self.roster.phase, self.roster.subscribed) != before:
+            self.roll_call.announce_now()
+
+    def _carry(self) -> None:
+        """Carry and maintain what the roster says."""
+        self.feed.carry(self.roster.carried)
+        wanted = [stream for stream in self._wanted if upstream_of(stream) in self.feed.streams]
+        maintained = [stream for stream in wanted if self.maintains(stream.market, stream.symbol)]
+        self.books.carry(maintained)
+        self.poller.carry(maintained)
+        self.memory.carry(frozenset(wanted))
         logger.info(
-            "demand changed",
+            "share changed",
             streams=len(self.feed.streams),
-            replicas=len(self.leases),
+            groups=len(self.roster.carried),
+            maintained=len(self.roster.maintained),
             connections=len(self.feed.connections),
+            replicas=len(self.leases),
+            ingestors=1 + len(self.roster.members.others),
         )
         self._note_state()
 
-    def _carry(self) -> None:
-        """Carry what is wanted, books by the streams they are made of."""
-        wanted = self.leases.wanted
-        self.books.carry(stream for stream in wanted if self._maintains(stream))
-        self.feed.carry({upstream_of(stream) for stream in wanted})
-        self.memory.carry(wanted)
-
-    @staticmethod
-    def _maintains(_stream: StreamName) -> bool:
-        """Whether this ingestor is the one in the cluster that maintains and publishes a book: alone, it is."""
-        return True
-
     def _take(self, stream: StreamName, payload: bytes, received_us: int) -> None:
         """Publish one message, and have the book changed that is made of it."""
+        self.poller.note(stream)
         self.books.take(stream, payload, received_us)
         if stream in self.leases.wanted:
             self.publisher.take(stream, payload, received_us)
@@ -182,6 +256,25 @@ class Ingestor:
             elif self.leases.expire(now):
                 self._schedule_change()
 
+    async def _take_turns(self) -> None:
+        while True:
+            try:
+                self._turn()
+            except Exception:  # a fault of ours must not end the feed for good
+                logger.exception("roster not followed")
+            await asyncio.sleep(_TURN_S)
+
+    async def _leave(self) -> None:
+        self.roster.leave()
+        self.roll_call.announce_now()
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                # Without a bus nobody gets what we deliver, nor can anybody say that he took over.
+                while self._bus.connected and not self.roster.has_left:  # noqa: ASYNC110 # others decide, not a task
+                    await asyncio.sleep(_TURN_S / 4)
+        except TimeoutError:
+            logger.warning("left before others carry everything", groups=len(self.roster.carried))
+
     async def _announce(self) -> None:
         while True:
             self._state_changed.clear()
@@ -191,7 +284,8 @@ class Ingestor:
                 logger.exception("feed status not announced")
             # Time for the next one, whether or not anything changes before.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._state_changed.wait(), REPEAT_S)
+                async with asyncio.timeout(REPEAT_S):
+                    await self._state_changed.wait()
 
     async def _report(self) -> None:
         while True:
@@ -208,5 +302,12 @@ class Ingestor:
                 malformed=self.publisher.malformed_total,
                 books=len(self.books),
                 book_syncs=self.books.synced_total,
+                silent=self.poller.silent,
+                polls=self.poller.polls_total,
+                polled=self.poller.published_total,
+                polls_failed=self.poller.failed_total,
+                repairs=self.repair.asked_total,
+                repaired=self.repair.repaired_total,
+                repairs_failed=self.repair.failed_total,
                 book_gaps=self.books.gaps_total,
             )

@@ -21,15 +21,30 @@ class Worker:
     def __init__(self, open_connection: OpenConnection) -> None:
         self._open = open_connection
         self._connections: dict[tuple[Route, int], Connection] = {}
+        self._names: dict[tuple[Route, int], frozenset[str]] = {}
 
     @property
     def connections(self) -> list[Connection]:
         """The connections that are needed now."""
         return list(self._connections.values())
 
+    @property
+    def connected(self) -> bool:
+        """Whether every connection that is needed is open."""
+        return all(connection.connected for connection in self._connections.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is connected and the exchange has answered for every stream."""
+        return self.connected and all(
+            self._names[key] <= connection.confirmed | connection.refused
+            for key, connection in self._connections.items()
+        )
+
     def carry(self, streams: Iterable[StreamName]) -> list[Connection]:
         """Carry exactly `streams` from now on; returns the connections that are needed no longer, for closing."""
         parts = _parts(streams)
+        self._names = {key: frozenset(stream.binance_name for stream in part) for key, part in parts.items()}
         surplus = [self._connections.pop(key) for key in self._connections.keys() - parts.keys()]
         for connection in surplus:
             # Silent from now on: what it still receives may already come over another one.

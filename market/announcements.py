@@ -15,6 +15,11 @@ CANARY_TOPIC: Final = "canary"
 RESUME_TOPIC: Final = "resume"
 """Replica -> ingestors: what came after this cursor? (`ResumeAsk`)."""
 
+REPAIR_TOPIC: Final = "repair"
+"""Replica -> the ingestor that maintains the symbol: what neither copy brought (`RepairAsk`)."""
+REPAIRED_TOPIC: Final = "repaired"
+"""Ingestor -> replicas: what Binance's REST API had of it (`Repaired`)."""
+
 LEASE_S: Final = 6.0
 """How long an announcement holds without being repeated, in s."""
 MAX_STREAMS_PER_REPLICA: Final = 16_384
@@ -42,11 +47,24 @@ class Demand(msgspec.Struct, frozen=True):
     streams: list[str]
 
 
+STALLED_NAMED: Final = 100
+"""Streams that one `FeedStatus` names as stalled, at most."""
+
+
+class UpstreamFigures(msgspec.Struct, frozen=True):
+    """What happened to an ingestor's connections to the exchange since it started, counted by name."""
+
+    opened: int = 0
+    handovers: dict[str, int] = {}
+    troubles: dict[str, int] = {}
+
+
 class FeedStatus(msgspec.Struct, frozen=True):
     """How an ingestor stands; sent every REPEAT_S and at once when a connection comes or goes.
 
     `connected` is true while every connection that its streams need is open; `last_message_ms` is
-    when the exchange last sent it anything (ms since the epoch, 0 = never).
+    when the exchange last sent it anything (ms since the epoch, 0 = never). `stalled` names streams
+    (text form, STALLED_NAMED at most) that stay silent on a connection that is well.
     """
 
     ingestor: str
@@ -54,6 +72,8 @@ class FeedStatus(msgspec.Struct, frozen=True):
     connected: bool
     streams: int
     last_message_ms: int
+    stalled: list[str] = []
+    upstream: UpstreamFigures = UpstreamFigures()
 
 
 class Canary(msgspec.Struct, frozen=True):
@@ -93,6 +113,28 @@ class ResumeAnswer(msgspec.Struct, frozen=True):
     ask: int
     streams: dict[str, list[KeptMessage]]
     books: dict[str, KeptMessage] = {}
+
+
+class RepairAsk(msgspec.Struct, frozen=True):
+    """A replica misses the messages `first` to `last` of a stream (text form), which come after the cursor `after`.
+
+    `first` and `last` are trade ids, aggregate trade ids, or of klines open times in ms.
+    """
+
+    stream: str
+    first: int
+    last: int
+    after: int
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """What there is of a `RepairAsk`, in order; `complete` says that nothing else ever was."""
+
+    stream: str
+    first: int
+    last: int
+    messages: list[KeptMessage]
+    complete: bool
 
 
 def resume_answers(replica: str) -> str:

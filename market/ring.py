@@ -35,6 +35,21 @@ class Ring:
         while self._bytes > self._limit_bytes or messages[0].received_us < oldest_us:
             self._bytes -= len(messages.popleft().payload) + _MESSAGE_BYTES
 
+    @property
+    def oldest(self) -> Message | None:
+        """The message that is remembered longest; None while none is."""
+        return self._messages[0] if self._messages else None
+
+    @property
+    def newest(self) -> Message | None:
+        """The message that was remembered last; None while none is."""
+        return self._messages[-1] if self._messages else None
+
+    def clear(self) -> None:
+        """Forget everything: what comes next does not follow it."""
+        self._messages.clear()
+        self._bytes = 0
+
     def since(self, cursor: int) -> list[Message] | None:
         """What came after the message with `cursor`, in order; None where that cannot be told for certain."""
         found = self.starting_at(cursor)
@@ -58,11 +73,7 @@ class Ring:
 
     def prepend(self, messages: Sequence[Message]) -> None:
         """Remember `messages` as having come before all others; those that another process remembered."""
-        if self._messages:
-            oldest_us = self._messages[0].received_us
-            messages = [message for message in messages if message.received_us < oldest_us]
         newer = list(self._messages)
-        self._messages.clear()
-        self._bytes = 0
+        self.clear()
         for message in (*messages, *newer):
             self.append(message)

@@ -11,6 +11,7 @@ from bus.loglimit import LogLimit
 from market.book import BookBuilder, Outcome, decode_book
 from market.messages import Message
 from market.streams import StreamName
+from server.arbiter import EPOCH_S
 from server.channels import Channel
 from server.encodings import Encoding
 from server.frames import Frame
@@ -52,6 +53,8 @@ class BookChannel(Channel):
         try:
             update = decode_book(message.payload)
             if update.is_snapshot:
+                if self._is_behind(update.last_update_id, message.received_us):
+                    return
                 self._builder.restart()  # what came before it on the stream is in it
                 is_news = self._builder.join(update)
             else:
@@ -107,9 +110,20 @@ class BookChannel(Channel):
         sharing = next((group for group in self.groups.values() if group.encoding is encoding), None)
         return sharing.encode(snapshot) if sharing is not None and snapshot is not None else None
 
+    def _is_behind(self, update_id: int, received_us: int) -> bool:
+        """Whether a snapshot adds nothing: an ingestor that takes the book over may begin before what is known here.
+
+        Its changes go on from there, and meet the book. Where the book has stood still for longer than
+        one ingestor is behind another, the exchange's ids have begun anew.
+        """
+        book, last = self._builder.book, self.last
+        if book is None or last is None or update_id > book.update_id:
+            return False
+        return received_us - last.received_us < EPOCH_S * 1_000_000
+
     def _push(self, message: Message) -> None:
         self._snapshot = None
-        super().take(message)
+        self.accept(message)
 
     def _encode(self, received_us: int) -> Message | None:
         book = self._builder.book

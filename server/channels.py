@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+import structlog
+
+from market.continuity import past_before
 from market.messages import Message
 from market.ring import Ring
 from market.streams import StreamName
+from server.arbiter import Figures as ArbitrationFigures
+from server.arbiter import Hole
+from server.arbitration import arbiter_of
 from server.delivery import Delivery
 from server.encodings import Encoding
 from server.groups import Figures, Group, Pace
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from server.every import EveryChannel
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 class Channel:
     """One stream that this replica receives: its latest message, its recent past, and its groups."""
 
-    __slots__ = ("every", "groups", "last", "linger", "pins", "ready", "ring", "seam_us", "stream")
+    __slots__ = ("every", "groups", "last", "linger", "pins", "ready", "ring", "stream")
 
     def __init__(self, stream: StreamName, ready: asyncio.Future[None]) -> None:
         self.stream = stream
@@ -28,8 +36,6 @@ class Channel:
         """Done once the bus subscription stands and the last value was looked up."""
         self.last: Message | None = None
         self.ring = None if stream.is_state else Ring()
-        self.seam_us = 0
-        """`received_us` of the last value that came from the cache: live messages up to it are the same ones."""
         self.groups: dict[tuple[Encoding, Pace | None], Group] = {}
         self.every: EveryChannel | None = None
         """The open ALL that this stream is part of: its members get the messages too."""
@@ -51,10 +57,16 @@ class Channel:
         """A group of members of this stream."""
         return Group(self.stream, encoding, pace, delivery, figures)
 
+    def begin(self, message: Message) -> None:
+        """Take what came before this replica received the stream as the latest message."""
+        self.last = message
+
     def take(self, message: Message) -> None:
-        """Remember a live message and push it to all groups."""
-        if message.received_us <= self.seam_us:
-            return  # the last value from the cache was this message or a later one
+        """Take a live message as it comes."""
+        self.accept(message)
+
+    def accept(self, message: Message) -> None:
+        """Remember the next message and push it to all groups."""
         self.last = message
         if self.ring is not None:
             self.ring.append(message)
@@ -66,12 +78,12 @@ class Channel:
 
     def backfill(self, messages: list[Message]) -> None:
         """Remember what came before this replica received the stream; the same messages may still arrive live."""
-        if self.ring is None or not messages:
+        if self.ring is None:
             return
-        if not len(self.ring):
-            self.seam_us = messages[-1].received_us
-            self.last = messages[-1]
-        self.ring.prepend(messages)
+        past = past_before(self.stream, messages, self.ring.oldest)
+        if past and not len(self.ring):
+            self.begin(past[-1])
+        self.ring.prepend(past)
 
     @property
     def snapshot(self) -> Message | None:
@@ -88,3 +100,81 @@ class Channel:
         if self.last is None:
             return None
         return [] if self.last.cursor == cursor else [self.last]
+
+
+class ArbitratedChannel(Channel):
+    """A stream that comes in copies, some of them late: all but `take` see each message once, and in order.
+
+    `on_hole` is called with each message that comes while others before it are missing.
+    """
+
+    __slots__ = ("_arbiter", "_figures", "_on_hole")
+
+    def __init__(
+        self,
+        stream: StreamName,
+        ready: asyncio.Future[None],
+        figures: ArbitrationFigures,
+        on_hole: Callable[[ArbitratedChannel], None],
+    ) -> None:
+        super().__init__(stream, ready)
+        self._figures = figures
+        self._on_hole = on_hole
+        self._arbiter = arbiter_of(stream, figures, self._forget_past)
+
+    @property
+    def hole(self) -> Hole | None:
+        """What is missing before the messages that wait; None while nothing is."""
+        return self._arbiter.hole
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more messages can wait."""
+        return self._arbiter.is_full
+
+    def begin(self, message: Message) -> None:
+        """Take what came before this replica received the stream as the latest message."""
+        super().begin(message)
+        self._arbiter.begin(message)
+
+    def take(self, message: Message) -> None:
+        """Take one copy of a live message, and accept what is in order now."""
+        arbiter = self._arbiter
+        for following in arbiter.take(message):
+            self.accept(following)
+        if arbiter.hole is not None:
+            self._on_hole(self)
+
+    def repair(self, messages: Sequence[Message], *, first: int, last: int, complete: bool) -> None:
+        """Take what was got of the hole from `first` to `last`; `complete`: nothing else ever was in it."""
+        for following in self._arbiter.fill(messages):
+            self.accept(following)
+        while (hole := self._arbiter.hole) is not None and first <= hole.first and hole.last <= last:
+            if complete:
+                self._pass_over()
+            else:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """Tell all members of the hole, and go on behind it."""
+        hole = self._arbiter.hole
+        if hole is None:
+            return
+        self._figures.gaps_total += 1
+        count = self._figures.gaps_total
+        if count & (count - 1) == 0:  # 1, 2, 4, 8, ...
+            log.warning("messages lost upstream", stream=str(self.stream), missed=hole.missed, count=count)
+        self._forget_past()
+        for groups in (self.groups, self.every.groups if self.every is not None else {}):
+            for group in groups.values():
+                group.tell_gap(self.stream, hole.missed, hole.until)
+        self._pass_over()
+
+    def _pass_over(self) -> None:
+        for following in self._arbiter.pass_over():
+            self.accept(following)
+
+    def _forget_past(self) -> None:
+        """Nothing that comes now follows what is remembered."""
+        if self.ring is not None:
+            self.ring.clear()

@@ -17,9 +17,17 @@ class Encoding(ABC):
         """The body of the frame that carries `message`. Raises ValueError for a payload it cannot read."""
 
     @abstractmethod
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes | None:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes | None:
         """The body that tells a client how many messages of `stream` it missed, the last with cursor `until`.
 
+        `upstream` where they never came from the exchange; otherwise the client was too slow for them.
         None where the protocol has no words for it: values of a state stream are then replaced
         silently, and a client that would miss an event is let go before it does.
         """
+
+
+def gap_reason(stream: StreamName, *, upstream: bool) -> str:
+    """Why a client missed messages, as it is told: `upstream`, or too slow for them `conflated` or `dropped`."""
+    if upstream:
+        return "upstream"
+    return "conflated" if stream.is_state else "dropped"

@@ -117,6 +117,12 @@ class Group:
                 log.warning("payload not encoded", stream=str(message.stream), error=str(error), count=count)
             return None
 
+    def tell_gap(self, stream: StreamName, missed: int, until: int) -> None:
+        """Tell all members, where their protocol can, what of `stream` the exchange sent and nobody received."""
+        body = self.encoding.gap(stream, missed, until, upstream=True)
+        if body is not None:
+            self.add(Frame(stream, until, self.encoding, body))
+
     def add(self, frame: Frame) -> None:
         """Send `frame` to all members at the end of this turn."""
         if not self._pending:

@@ -19,14 +19,16 @@ from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import Kind, Market, StreamName
 from market.symbols import Catalog
+from server.arbiter import Figures as ArbitrationFigures
 from server.books import BookChannel, Books
-from server.channels import Channel
+from server.channels import ArbitratedChannel, Channel
 from server.connections import Connection
 from server.delivery import Delivery
 from server.encodings import Encoding
 from server.every import EveryChannel, EveryGroup, every_of, is_every
 from server.frames import Frame
 from server.groups import Beats, Figures, Group, Pace
+from server.repairs import Repairs
 from server.resume import Resume
 
 LINGER_S: Final = 5.0
@@ -54,6 +56,8 @@ class Hub:
         self._beats = Beats()
         self.resume = Resume(bus, replica)
         self._books = Books(self.resume)
+        self.arbitration = ArbitrationFigures()
+        self.repairs = Repairs(bus)
         self._demand_changed = asyncio.Event()
         self._opened: list[Channel] = []
         """Channels that await their subscription, until the end of the call that opened them."""
@@ -75,6 +79,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._books.close()
+        await self.repairs.close()
         self._beats.close()
         for channel in self._channels.values():
             if channel.linger:
@@ -251,8 +256,11 @@ class Hub:
             self._fit(every)
             self._spawn(self._await_parts(every))
             return every
-        is_book = stream.kind is Kind.BOOK
-        channel = self._channels[stream] = self._books.open(stream, ready) if is_book else Channel(stream, ready)
+        if stream.kind is Kind.BOOK:
+            channel: Channel = self._books.open(stream, ready)
+        else:
+            channel = ArbitratedChannel(stream, ready, self.arbitration, self.repairs.watch)
+        self._channels[stream] = channel
         self._opened.append(channel)
         return channel
 
@@ -294,8 +302,7 @@ class Hub:
             stored = await self._bus.get([channel.stream.last_key for channel in channels])
             for channel, data in zip(channels, stored, strict=True):
                 if data is not None and channel.last is None:
-                    channel.last = Message.decode(channel.stream, data)
-                    channel.seam_us = channel.last.received_us
+                    channel.begin(Message.decode(channel.stream, data))
             await self._books.load(channels)
         finally:
             for channel in channels:

@@ -88,9 +88,14 @@ class ReplicaMetrics(Collector):
         yield from self._upstream()
         yield _counter("bus_dropped", "Messages dropped because the bus was away", bus.dropped_total)
         yield _counter("bus_handler_errors", "Bus handlers that raised", bus.handler_errors_total)
+        control = self._door.server.manager
+        yield _counter("control_requests_dropped", "Control requests past the limit", control.dropped_total)
+        yield _counter("control_requests_malformed", "Control requests not understood", control.malformed_total)
         yield _counter("resume_questions", "Questions to ingestors about the past", hub.resume.asked_total)
         yield _counter("resume_unanswered", "Questions that no ingestor answered", hub.resume.unanswered_total)
         yield _counter("resume_malformed", "Answers that were not understood", hub.resume.invalid_total)
+        yield from self._arbitration()
+        yield from self._ingestors()
         yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
         yield _gauge("bus_connected", "1 while the bus is reachable", bus.connected)
         yield _gauge("exchange_connected", "1 while an ingestor has its feed", self._liveness.exchange == "connected")
@@ -101,6 +106,45 @@ class ReplicaMetrics(Collector):
         connections.add_metric(["json", "websocket"], self._json_door.connections)
         connections.add_metric(["binance", "websocket"], self._binance_door.connections)
         yield connections
+
+    def _ingestors(self) -> Iterator[Metric]:
+        """How the live ingestors' connections to the exchange fare, as they announce it."""
+        opened = CounterMetricFamily(
+            "tickcast_upstream_opened", "Connections to the exchange that were opened", labels=["ingestor"]
+        )
+        handovers = CounterMetricFamily(
+            "tickcast_upstream_handovers",
+            "Connections to the exchange replaced while they lived",
+            labels=["ingestor", "reason"],
+        )
+        troubles = CounterMetricFamily(
+            "tickcast_upstream_troubles",
+            "What went wrong between the exchange and the ingestors",
+            labels=["ingestor", "trouble"],
+        )
+        stalled = GaugeMetricFamily(
+            "tickcast_upstream_stalled_streams", "Streams silent on a connection that is well", labels=["ingestor"]
+        )
+        for feed in self._liveness.feeds:
+            opened.add_metric([feed.ingestor], feed.upstream.opened)
+            stalled.add_metric([feed.ingestor], len(feed.stalled))
+            for reason, count in feed.upstream.handovers.items():
+                handovers.add_metric([feed.ingestor, reason], count)
+            for trouble, count in feed.upstream.troubles.items():
+                troubles.add_metric([feed.ingestor, trouble], count)
+        yield from (opened, handovers, troubles, stalled)
+
+    def _arbitration(self) -> Iterator[Metric]:
+        """What came twice, late or not at all."""
+        figures, repairs = self._hub.arbitration, self._hub.repairs
+        yield _counter("duplicates_dropped", "Messages that came before: the other copy's", figures.duplicates_total)
+        yield _counter("late_messages", "Messages older than what was handed on", figures.late_total)
+        yield _counter("held_messages", "Messages that waited for one before them", figures.held_total)
+        yield _counter("repair_questions", "Holes that an ingestor was asked to repair", repairs.asked_total)
+        yield _counter("repair_malformed", "Repairs that were not understood", repairs.invalid_total)
+        yield _counter("repaired_messages", "Messages that only Binance's REST API had", figures.repaired_total)
+        yield _counter("upstream_gaps", "Holes that stayed, of which clients were told", figures.gaps_total)
+        yield _counter("epochs", "Times that a stream's ids began anew", figures.epochs_total)
 
     def _upstream(self) -> Iterator[Metric]:
         """What the exchange's REST API costs, and what was not asked because it was known."""

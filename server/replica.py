@@ -58,6 +58,7 @@ class Replica:
             replica=settings.name,
             source=settings.source,
             update_interval_ms=settings.update_interval,
+            bus=bus,
             bus_url=settings.resolved_bus_url,
             is_allowed_origin=is_allowed_origin,
         )

@@ -10,6 +10,7 @@ import structlog
 
 from bus.base import Bus
 from market.announcements import RESUME_TOPIC, KeptMessage, ResumeAnswer, ResumeAsk, encode, resume_answers
+from market.continuity import unbroken
 from market.messages import Message
 from market.streams import StreamName
 
@@ -21,6 +22,30 @@ log = structlog.get_logger(__name__)
 _decode: Final = msgspec.json.Decoder(ResumeAnswer).decode
 
 
+class _Ask:
+    """One question: what is still unanswered, and the answers so far."""
+
+    __slots__ = ("answered", "answers", "missing")
+
+    def __init__(self, ask: ResumeAsk) -> None:
+        self.missing = {*ask.since, *ask.books}
+        self.answers = ResumeAnswer(ask.ask, {}, {})
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def add(self, answer: ResumeAnswer) -> None:
+        """Take what an ingestor knows of what is missing; one that has missed something itself does not count."""
+        for name in self.missing & answer.streams.keys():
+            stream, kept = StreamName.parse(name), answer.streams[name]
+            if unbroken(stream, [_message(stream, one) for one in kept]):
+                self.answers.streams[name] = kept
+                self.missing.discard(name)
+        for name in self.missing & answer.books.keys():
+            self.answers.books[name] = answer.books[name]
+            self.missing.discard(name)
+        if not self.missing and not self.answered.done():
+            self.answered.set_result(None)
+
+
 class Resume:
     """One replica's questions about the recent past of streams that nobody had wanted here."""
 
@@ -28,7 +53,7 @@ class Resume:
         self._bus = bus
         self._replica = replica
         self._numbers = itertools.count(1)
-        self._asks: dict[int, asyncio.Future[ResumeAnswer]] = {}
+        self._asks: dict[int, _Ask] = {}
         self.asked_total = 0
         self.unanswered_total = 0
         self.invalid_total = 0
@@ -56,21 +81,20 @@ class Resume:
         }
 
     async def _ask(self, ask: ResumeAsk) -> ResumeAnswer | None:
-        """The first answer; None where none comes in time."""
+        """What ingestors answer, the first of them that knows each stream; None where none does in time."""
         if len(self._asks) >= MAX_ASKS:
             return None
-        answered: asyncio.Future[ResumeAnswer] = asyncio.get_running_loop().create_future()
-        self._asks[ask.ask] = answered
+        asking = self._asks[ask.ask] = _Ask(ask)
         self.asked_total += 1
         try:
             await self._bus.announce(RESUME_TOPIC, encode(ask))
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await answered
+                await asking.answered
         except TimeoutError:
             self.unanswered_total += 1
-            return None
         finally:
             del self._asks[ask.ask]
+        return asking.answers
 
     def _hear(self, body: bytes) -> None:
         try:
@@ -79,9 +103,9 @@ class Resume:
             self.invalid_total += 1
             log.warning("resume answer not understood", error=str(error))
             return
-        waiting = self._asks.get(answer.ask)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+        asking = self._asks.get(answer.ask)
+        if asking is not None:
+            asking.add(answer)
 
 
 def _message(stream: StreamName, kept: KeptMessage) -> Message:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.support.processes import RECORDINGS, Process, redis_server
+from tests.support.processes import RECORDINGS, Process, nats_server, redis_server
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -24,6 +24,13 @@ ARGUMENTS = [
 def redis(tmp_path: Path) -> Iterator[Process]:
     """A real Redis of the test's own; its URL is `redis://127.0.0.1:<port>/0`."""
     with redis_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[Process]:
+    """A real NATS server with JetStream, of the test's own; its URL is `nats://127.0.0.1:<port>`."""
+    with nats_server(tmp_path) as server:
         yield server
 
 

@@ -17,6 +17,7 @@ from tests.support.processes import ROOT
         ("replica", "UPDATE_INTERVAL", "0"),
         ("replica", "TRUSTED_PROXIES", "nginx"),
         ("replica", "BUS_URL", "amqp://localhost"),
+        ("replica", "BUS_URL", "nats://localhost/4"),
         ("replica", "LOG_FORMAT", "xml"),
         ("ingestor", "DEFAULT_SYMBOLS", "BTC/USDT"),
         ("ingestor", "SYMBOLS_PER_WORKER", "many"),

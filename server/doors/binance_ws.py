@@ -52,7 +52,8 @@ log = structlog.get_logger(__name__)
 
 
 class _Silent(Encoding):
-    def gap(self, stream: StreamName, missed: int, until: int) -> None:  # Binance's protocol has no such thing
+    # Binance's protocol has no such thing.
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> None:
         """Say nothing: see the module's text."""
 
 

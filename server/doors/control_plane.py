@@ -1,7 +1,9 @@
 """The Socket.IO control plane: one manager that all replicas share, so that any process can emit.
 
-Any process with a stock write-only manager on the same Redis emits to a room, a client or everybody
-on any replica. Market data does not travel over it.
+On Redis any process with a stock write-only manager emits to a room, a client or everybody on any
+replica; on another bus any process that publishes the same JSON does. Market data does not travel
+over it. Source of the JSON: python-socketio's pub/sub managers (docs/protocol.md, "Rooms for other
+processes").
 """
 
 import asyncio
@@ -9,13 +11,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import msgspec
 import redis.exceptions
 import socketio
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from socketio.async_pubsub_manager import AsyncPubSubManager
 
-from bus.base import retry_delay_s
+from bus.base import Bus, retry_delay_s
+from bus.loglimit import LogLimit
 
 PING_AFTER_S: Final = 2.0
 """How long the channel may be silent before it is asked whether it still lives."""
@@ -23,7 +28,53 @@ PING_AFTER_S: Final = 2.0
 TIMEOUT_S: Final = 2.0
 """How long Redis may take to accept a connection or answer a publish."""
 
+CONTROL_TOPIC: Final = "socketio"
+"""The bus's topic, named like the stock managers' channel."""
+
+WAITING_MAX: Final = 1_000
+"""How many requests of other processes may wait for this replica; more are dropped and counted."""
+
 log = structlog.get_logger(__name__)
+
+
+class BusControlPlane(AsyncPubSubManager):  # type: ignore[misc] # socketio ships no types
+    """The stock manager with the bus as its backend; made before the bus is started.
+
+    Like everything on the bus a request is delivered at most once: while the server is away, those of
+    this replica reach its own clients only.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__()
+        self._bus = bus
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(WAITING_MAX)
+        self._faults = LogLimit()
+        self.dropped_total = 0
+        self.malformed_total = 0
+        bus.listen(CONTROL_TOPIC, self._hear)
+
+    async def _publish(self, data: dict[str, Any]) -> None:
+        await self._bus.announce(CONTROL_TOPIC, msgspec.json.encode(data))
+
+    async def _listen(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            body = await self._waiting.get()
+            try:
+                request = msgspec.json.decode(body, type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                self.malformed_total += 1
+                if (held_back := self._faults.admit()) is not None:
+                    log.warning("no control message", body=body[:80], error=str(error), held_back=held_back)
+            else:
+                yield request
+
+    def _hear(self, body: bytes) -> None:
+        try:
+            self._waiting.put_nowait(body)
+        except asyncio.QueueFull:
+            self.dropped_total += 1
+            if (held_back := self._faults.admit()) is not None:
+                log.warning("control messages dropped", waiting=WAITING_MAX, held_back=held_back)
 
 
 class RedisControlPlane(socketio.AsyncRedisManager):  # type: ignore[misc] # socketio ships no types

@@ -15,7 +15,7 @@ from market.messages import Message
 from market.payloads import BookTicker
 from market.requests import asset_of
 from market.streams import ARRAY, PARTIAL_DEPTHS, Market, StreamName
-from server.encodings import Encoding
+from server.encodings import Encoding, gap_reason
 
 _decode_book: Final = msgspec.json.Decoder(BookTicker).decode
 
@@ -37,9 +37,10 @@ class _StreamMessages(Encoding):
     def __init__(self, *, prefixed: bool = False) -> None:
         self._prefixed = prefixed
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
         """`gap {stream, missed, until, reason}`: `missed` messages were left out, the last with cursor `until`."""
-        return b'{"type":"gap","stream":%b,%b}' % (self._name(stream), _left_out(stream, missed, until))
+        left_out = _left_out(stream, missed, until, upstream=upstream)
+        return b'{"type":"gap","stream":%b,%b}' % (self._name(stream), left_out)
 
     def _name(self, stream: StreamName) -> bytes:
         return _json_name(stream, self._prefixed)
@@ -90,10 +91,11 @@ class PriceUpdates(Encoding):
         body = views.scaled_price(asset, book, decimals, message.received_us // 1_000_000)
         return b'{"type":"PRICE_UPDATE","data":%b}' % body
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
         """`GAP {symbol, missed, until, reason}`, as of any other stream but in document 004's manner."""
         symbol = msgspec.json.encode(asset_of(stream.symbol))
-        return b'{"type":"GAP","data":{"symbol":%b,%b}}' % (symbol, _left_out(stream, missed, until))
+        left_out = _left_out(stream, missed, until, upstream=upstream)
+        return b'{"type":"GAP","data":{"symbol":%b,%b}}' % (symbol, left_out)
 
 
 TYPED: Final = TypedMessages()
@@ -138,6 +140,6 @@ def _depth_update(message: Message) -> bytes:
     )
 
 
-def _left_out(stream: StreamName, missed: int, until: int) -> bytes:
-    reason = b"conflated" if stream.is_state else b"dropped"
+def _left_out(stream: StreamName, missed: int, until: int, *, upstream: bool) -> bytes:
+    reason = gap_reason(stream, upstream=upstream).encode()
     return b'"missed":%d,"until":%d,"reason":"%b"' % (missed, until, reason)

@@ -66,9 +66,9 @@ class MsgpackEncoding(Encoding):
         """The event of `message`."""
         return _convert(self._text.encode(message))
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes | None:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes | None:
         """The notice of a gap."""
-        text = self._text.gap(stream, missed, until)
+        text = self._text.gap(stream, missed, until, upstream=upstream)
         return None if text is None else _convert(text)
 
 

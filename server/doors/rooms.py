@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import socketio
 
-from server.doors.control_plane import RedisControlPlane
+from bus.base import Bus
+from bus.settings import NATS_SCHEMES, REDIS_SCHEMES
+from server.doors.control_plane import BusControlPlane, RedisControlPlane
 
 StreamMembers = Callable[[str], Iterable[str]]
 """The sids of the clients that a stream's room stands for; empty for any other name."""
@@ -32,6 +34,9 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc] # socketio ships no ty
     """The membership half of a manager; the sending half is the stock one's."""
 
     stream_members: StreamMembers = staticmethod(lambda _room: ())
+    dropped_total = 0
+    """Requests of other processes that found too many waiting."""
+    malformed_total = 0
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -165,8 +170,18 @@ class RedisRooms(RedisControlPlane, Rooms):
     """The manager of replicas that share a Redis."""
 
 
-def open_manager(bus_url: str, stream_members: StreamMembers) -> Rooms:
-    """The manager that goes with a bus: the control plane on a Redis bus, else this process alone."""
-    manager = RedisRooms(bus_url) if bus_url.startswith(("redis://", "rediss://")) else Rooms()
+class BusRooms(BusControlPlane, Rooms):
+    """The manager of replicas that share another bus."""
+
+
+def open_manager(bus: Bus, bus_url: str, stream_members: StreamMembers) -> Rooms:
+    """The manager that goes with a bus: one that all replicas share, or on the memory bus this process's alone."""
+    manager: Rooms
+    if bus_url.startswith(REDIS_SCHEMES):
+        manager = RedisRooms(bus_url)
+    elif bus_url.startswith(NATS_SCHEMES):
+        manager = BusRooms(bus)
+    else:
+        manager = Rooms()
     manager.stream_members = stream_members
     return manager

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from binance.errors import RestError
+from bus.base import Bus
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.messages import Message
@@ -92,6 +93,7 @@ class SocketIODoor:
         replica: str,
         source: Source,
         update_interval_ms: int,
+        bus: Bus,
         bus_url: str,
         is_allowed_origin: Callable[[str, dict[str, Any]], bool],
     ) -> None:
@@ -108,7 +110,7 @@ class SocketIODoor:
             delivery,
             on_connected=self._on_connected,
             on_event=self._on_event,
-            client_manager=open_manager(bus_url, self._stream_members),
+            client_manager=open_manager(bus, bus_url, self._stream_members),
             cors_allowed_origins=is_allowed_origin,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,

@@ -10,7 +10,7 @@ from market.messages import Message
 from market.payloads import Ticker
 from market.requests import asset_of
 from market.streams import StreamName
-from server.encodings import Encoding
+from server.encodings import Encoding, gap_reason
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
 
@@ -20,18 +20,18 @@ def event_text(event: str, body: object) -> bytes:
     return b"42" + msgspec.json.encode([event, body])
 
 
-def gap_body(stream: StreamName, missed: int, until: int) -> dict[str, object]:
-    """The body of a `gap` event; state streams were conflated to their latest value, events were dropped."""
-    reason = "conflated" if stream.is_state else "dropped"
+def gap_body(stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> dict[str, object]:
+    """The body of a `gap` event; the reason is server/encodings.py's."""
+    reason = gap_reason(stream, upstream=upstream)
     return {"stream": str(stream), "missed": missed, "until": until, "reason": reason}
 
 
 class _TextEvents(Encoding):
     """Events as text; a gap is an event of its own."""
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
         """`gap {stream, missed, until, reason}`: `missed` messages were left out, the last with cursor `until`."""
-        return event_text("gap", gap_body(stream, missed, until))
+        return event_text("gap", gap_body(stream, missed, until, upstream=upstream))
 
 
 class KindEvents(_TextEvents):

@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binance.backoff import FIRST_S, MAX_S, Backoff
 from binance.routes import MAX_STREAMS
 from binance.subscriptions import Method, Subscriptions, encode_request
 from market.streams import StreamName
@@ -95,24 +94,3 @@ def test_any_sequence_of_wishes_settles_on_the_last_one(steps: list[set[str]], b
         _settle(subscriptions, frozenset(f"{name}@trade" for name in bad))
         assert subscriptions.is_settled()
         assert subscriptions.confirmed == {f"{name}@trade" for name in wanted - bad}
-
-
-def test_waits_grow_with_jitter_and_stay_within_their_bounds() -> None:
-    backoff = Backoff()
-    waits = [backoff.next_s() for _ in range(200)]
-    assert all(FIRST_S <= wait <= MAX_S for wait in waits)
-    assert waits[0] <= 3 * FIRST_S
-    assert max(waits) > 5
-    assert len(set(waits)) > 50
-    backoff.reset()
-    assert backoff.next_s() <= 3 * FIRST_S
-
-
-def test_a_backoff_is_fresh_until_it_makes_somebody_wait() -> None:
-    backoff = Backoff()
-    fresh = [backoff.is_fresh]
-    backoff.next_s()
-    fresh.append(backoff.is_fresh)
-    backoff.reset()
-    fresh.append(backoff.is_fresh)
-    assert fresh == [True, False, True]

@@ -1,17 +1,25 @@
 """A bus of each kind on a real broker, and ends of it that are closed when the test is over."""
 
+import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import uvloop
 
 from bus import open_bus
 from bus.base import AnnouncementHandler, Bus, MessageHandler
-from tests.bus.support import connected
-from tests.support.processes import Process
+from tests.bus.support import BUSES, connected
+from tests.support.processes import Process, nats_server
 
 OpenEnd = Callable[..., Awaitable[Bus]]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that our processes run on: its transports are not asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +31,19 @@ def _asyncio_has_nothing_to_complain_about(caplog: pytest.LogCaptureFixture) -> 
     assert complaints == []
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+def core_nats(tmp_path: Path) -> Iterator[Process]:
+    """A NATS server without JetStream."""
+    with nats_server(tmp_path, jetstream=False) as server:
+        yield server
+
+
+@pytest.fixture(params=BUSES)
 def bus_url(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return f"memory://{uuid4()}"
-    server: Process = request.getfixturevalue("redis")
-    return f"redis://127.0.0.1:{server.port}/0"
+    server: Process = request.getfixturevalue(request.param)
+    return f"{'redis' if request.param == 'redis' else 'nats'}://127.0.0.1:{server.port}"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bus.base import ALONE_PART, VALUE_MAX_BYTES
 from market.messages import Message
 from market.streams import StreamName
 from tests.bus.conftest import OpenEnd
-from tests.bus.support import BTC, ETH, MARK, Inbox, eventually, message, until
+from tests.bus.support import BTC, BUSES_WITH_BUDGETS, ETH, MARK, Inbox, eventually, message, until
 
 
 async def test_a_subscribed_stream_arrives(open_end: OpenEnd) -> None:
@@ -211,6 +211,7 @@ async def test_a_value_of_the_greatest_length_is_kept_and_a_longer_one_refused(o
     assert await end.get(["last:a"]) == [bytes(VALUE_MAX_BYTES)]
 
 
+@pytest.mark.parametrize("bus_url", BUSES_WITH_BUDGETS, indirect=True)
 async def test_all_ends_spend_one_budget(open_end: OpenEnd) -> None:
     one, other = await open_end(), await open_end()
     assert await one.spend("weight:a", 30, 100, 60) == 30
@@ -222,12 +223,14 @@ async def test_all_ends_spend_one_budget(open_end: OpenEnd) -> None:
     assert one.spent_alone_total == other.spent_alone_total == 0
 
 
+@pytest.mark.parametrize("bus_url", BUSES_WITH_BUDGETS, indirect=True)
 async def test_ends_that_spend_at_once_never_exceed_the_limit(open_end: OpenEnd) -> None:
     ends = [await open_end() for _ in range(3)]
     totals = await asyncio.gather(*(ends[number % 3].spend("weight:a", 3, 100, 60) for number in range(60)))
     assert sorted(total for total in totals if total is not None) == list(range(3, 100, 3))
 
 
+@pytest.mark.parametrize("bus_url", BUSES_WITH_BUDGETS, indirect=True)
 async def test_a_total_ends_with_its_time_however_often_it_grew(open_end: OpenEnd) -> None:
     end = await open_end()
     await end.spend("weight:a", 10, 20, 1)
@@ -239,6 +242,7 @@ async def test_a_total_ends_with_its_time_however_often_it_grew(open_end: OpenEn
     await eventually(ended, "the total ends")
 
 
+@pytest.mark.parametrize("bus_url", BUSES_WITH_BUDGETS, indirect=True)
 async def test_an_end_without_a_server_spends_its_part_of_the_limit(bus_url: str) -> None:
     end = open_bus(bus_url)
     assert await end.spend("weight:a", 100 // ALONE_PART, 100, 60) == 100 // ALONE_PART

@@ -11,7 +11,14 @@ from deploy.plan import cluster_plan
 
 if __name__ == "__main__":
     port = int(sys.argv[2])
-    plan = cluster_plan(state_dir=Path(sys.argv[1]), nginx_port=1, replica_ports=(2,), redis_port=port, exchange_port=3)
+    plan = cluster_plan(
+        state_dir=Path(sys.argv[1]),
+        nginx_port=1,
+        replica_ports=(2,),
+        ingestor_ports=(4,),
+        bus_port=port,
+        exchange_port=3,
+    )
     redis = plan.processes[:1]
     try:
         asyncio.run(run(plan._replace(processes=redis), f"redis://127.0.0.1:{port}"))

@@ -61,7 +61,7 @@ def test_a_cluster_says_what_runs_where_survives_a_killed_replica_and_ends_witho
         table = {
             name: (int(pid), where) for name, pid, where in re.findall(r"^(\w+) +(\d+) +(\S+)", said, re.MULTILINE)
         }
-        assert table.keys() == {"redis", "exchange", "ingestor", "app1", "app2", "nginx"}
+        assert table.keys() == {"redis", "exchange", "ingestor1", "ingestor2", "app1", "app2", "nginx"}
         assert table["nginx"][1] == f":{port}"
         assert table["app2"][1] == f":{replica_port + 1}"
         assert f"http://localhost:{port}" in said

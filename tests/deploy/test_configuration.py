@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
+from bus import open_bus
 from deploy import nginx
 from deploy.check_config import compose_services, container_values, local_configuration, nginx_findings
 from deploy.plan import ROOT
 from exchange.settings import ExchangeServerSettings
 from ingestor.settings import IngestorSettings
 from server.settings import ReplicaSettings
+from tests.bus.support import until
+from tests.support.processes import free_port, nats_server
 
 ROLES: dict[str, type[BaseSettings]] = {
     "exchange": ExchangeServerSettings,
@@ -73,7 +76,7 @@ def test_the_documents_ports_all_lead_to_nginx_and_nothing_else_has_one(services
 
 
 def test_every_container_is_bounded_restarted_and_unprivileged(services: dict[str, Any]) -> None:
-    assert services.keys() == {"redis", "exchange", "ingestor", "app1", "app2", "nginx"}
+    assert services.keys() == {"redis", "nats", "exchange", "ingestor", "app1", "app2", "nginx"}
     for name, service in services.items():
         assert service["restart"] in ("unless-stopped", "on-failure"), name
         assert int(service["mem_limit"]) > 0, name
@@ -105,6 +108,13 @@ def test_the_example_of_an_environment_names_only_settings_that_exist() -> None:
     assert named - known == nginx.LIMITS.keys()
 
 
+def test_two_ingestors_carry_the_feed_and_are_asked_for_their_health(services: dict[str, Any]) -> None:
+    ingestor = services["ingestor"]
+    assert ingestor["scale"] == 2
+    assert ingestor["environment"]["PORT"] == "9200"
+    assert "healthcheck" not in ingestor, "the image's own"
+
+
 def test_clients_are_let_in_only_when_the_replicas_are_healthy(services: dict[str, Any]) -> None:
     assert {name: wait["condition"] for name, wait in services["nginx"]["depends_on"].items()} == {
         "app1": "service_healthy",
@@ -112,6 +122,29 @@ def test_clients_are_let_in_only_when_the_replicas_are_healthy(services: dict[st
     }
     assert services["app1"]["depends_on"]["redis"]["condition"] == "service_healthy"
     assert (services["app1"]["environment"]["PORT"], services["app2"]["environment"]["PORT"]) == ("3000", "3001")
+
+
+async def test_the_container_s_nats_has_room_for_what_the_bus_keeps_there(tmp_path: Path) -> None:
+    path = tmp_path / "nats.conf"
+    shipped = (ROOT / "deploy" / "nats.conf").read_text()
+    path.write_text(re.sub(r"store_dir: .*", f'store_dir: "{tmp_path}"', shipped))
+    with nats_server(tmp_path, None, "-c", str(path), "-m", str(free_port()), jetstream=False) as server:
+        bus = open_bus(f"nats://127.0.0.1:{server.port}")
+        await bus.start()
+        try:
+            await until(lambda: bus.connected, "the bus connects")
+            await bus.put({"last:a": b"1"})
+            assert await bus.get(["last:a"]) == [b"1"]
+            assert await bus.spend("weight:a", 60, 100, 60) == 60
+            assert bus.spent_alone_total == 0
+        finally:
+            await bus.close()
+
+
+def test_nats_starts_only_with_its_profile_and_is_waited_for_then(services: dict[str, Any]) -> None:
+    assert services["nats"]["profiles"] == ["nats"]
+    for name in ("ingestor", "app1", "app2"):
+        assert services[name]["depends_on"]["nats"] == {"condition": "service_healthy", "required": False}
 
 
 def test_the_image_holds_what_runs_and_nothing_else() -> None:

@@ -99,6 +99,7 @@ def test_what_a_child_says_is_in_its_log(supervised: Supervised, tmp_path: Path)
     ("settings", "sentence"),
     [
         ({"REPLICAS": "none"}, "REPLICAS="),
+        ({"BUS": "kafka"}, "BUS="),
         ({"EXCHANGE": "kraken"}, "must be simulate, binance or replay:FILE"),
         ({"EXCHANGE": "replay:no/such/tape.gz"}, "EXCHANGE: there is no recording"),
         ({"PORT": "{taken}"}, "port {taken} is taken; PORT=... chooses another"),

@@ -21,7 +21,7 @@ async def test_a_client_within_the_rate_stays(client: Client) -> None:
 
 
 async def test_connections_end_after_their_lifetime(start: Start) -> None:
-    client = await start(connection_lifetime_s=0.5)
+    client = await start(exchange_lifetime_s=0.5)
     socket = await client.socket("/stream")
     assert (await closing_of(socket))[0] == 1001
 

@@ -55,3 +55,19 @@ def test_an_answer_is_bounded() -> None:
         for cursor in range(1, 10):
             memory.keep(Message(StreamName.parse(text), cursor, cursor, b"1" * 100_000))
     assert 1 <= len(memory.answer(ResumeAsk("r1", 1, asked)).streams) < 8
+
+
+def test_what_two_connections_deliver_while_one_takes_over_is_remembered_once() -> None:
+    memory = Memory()
+    for cursor in (1, 2, 3, 2, 3, 4):
+        memory.keep(Message(TRADES, cursor, cursor, b"1"))
+    kept = memory.answer(ResumeAsk("r1", 1, {str(TRADES): 2})).streams[str(TRADES)]
+    assert [message.cursor for message in kept] == [2, 3, 4]
+
+
+def test_ids_that_begin_anew_are_remembered_from_there() -> None:
+    memory = filled(TRADES)
+    for cursor in (1, 2):
+        memory.keep(Message(TRADES, cursor, 10_000_000, b"1"))
+    kept = memory.answer(ResumeAsk("r1", 1, {str(TRADES): 1})).streams[str(TRADES)]
+    assert [(message.cursor, message.received_us) for message in kept] == [(1, 10_000_000), (2, 10_000_000)]

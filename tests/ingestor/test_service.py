@@ -8,6 +8,7 @@ import pytest
 from binance.settings import stand_in
 from bus.memory import MemoryBroker, MemoryBus
 from ingestor import demand as demand_module
+from ingestor.groups import groups_of
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
 from market.announcements import DEMAND_TOPIC, FEED_TOPIC, Demand, FeedStatus, Source, encode
@@ -121,7 +122,8 @@ async def test_more_streams_than_a_connection_carries_are_spread_over_several(
     kinds = [f"kline_{interval}{zone}" for interval in intervals for zone in ("", "@+08:00")]
     kinds += [f"depth{levels}{speed}" for levels in ("", "5", "10", "20") for speed in ("", "@100ms", "@1000ms")]
     kinds += ["trade", "aggTrade", "bookTicker", "miniTicker", "ticker"]
-    ingestor.feed.carry([StreamName.parse(f"s{i}@{kind}") for i in range(25) for kind in kinds])
+    await until(lambda: wire.names, "joined")
+    ingestor.feed.carry(groups_of([StreamName.parse(f"s{i}@{kind}") for i in range(25) for kind in kinds], 25))
     await until(lambda: len(wire.names) == 25 * len(kinds) > 1_024, "all subscribed")
     assert max(len(client.names) for client in wire.live) <= 1_024
 

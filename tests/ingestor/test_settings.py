@@ -24,3 +24,22 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name:
     with pytest.raises(ValidationError) as caught:
         IngestorSettings.model_validate({})
     assert caught.value.errors()[0]["loc"][0] == name.lower()
+
+
+@pytest.mark.parametrize(
+    ("environment", "copies"),
+    [
+        ({}, 1),
+        ({"BUS_URL": "redis://somewhere"}, 2),
+        ({"REDIS_HOST": "somewhere"}, 2),
+        ({"BUS_URL": "nats://somewhere"}, 2),
+        ({"BUS_URL": "redis://somewhere", "FEED_COPIES": "1"}, 1),
+        ({"FEED_COPIES": "3"}, 3),
+    ],
+)
+def test_a_symbol_is_carried_twice_wherever_another_ingestor_can_be(
+    environment: dict[str, str], copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(IngestorSettings).copies == copies

@@ -3,17 +3,19 @@
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import socketio
 
 from bus import open_bus
 from bus.base import Bus
-from market.announcements import RESUME_TOPIC
+from market.announcements import REPAIR_TOPIC, RESUME_TOPIC, RepairAsk
 from market.messages import Message
 from market.streams import StreamName
 from server.replica import Replica
@@ -38,7 +40,9 @@ class Served:
     url: str
     publisher: Bus
     _resume: list[Callable[[bytes], None]] = field(default_factory=list)
-    _cursor: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    repair_asks: list[RepairAsk] = field(default_factory=list)
+    """What replicas asked ingestors to repair."""
+    _cursors: Counter[StreamName] = field(default_factory=Counter)
 
     def on_resume(self, handler: Callable[[bytes], None]) -> None:
         """Have `handler` play the ingestor that replicas ask about the past."""
@@ -52,7 +56,9 @@ class Served:
     async def publish(self, text: str, payload: bytes = b'{"x":1}', count: int = 1) -> list[Message]:
         """Publish `count` messages of one stream with growing cursors, in one batch."""
         stream = StreamName.parse(text)
-        messages = [Message(stream, next(self._cursor), time.time_ns() // 1000, payload) for _ in range(count)]
+        first = self._cursors[stream] + 1
+        self._cursors[stream] += count
+        messages = [Message(stream, first + at, time.time_ns() // 1000, payload) for at in range(count)]
         await self.publisher.publish(messages)
         return messages
 
@@ -71,6 +77,7 @@ async def served(exchange: Process, request: pytest.FixtureRequest) -> AsyncIter
     replica = Replica(replica_settings(exchange, **getattr(request, "param", {})), bus)
     served = Served("", publisher)
     publisher.listen(RESUME_TOPIC, served.hear_resume)
+    publisher.listen(REPAIR_TOPIC, lambda body: served.repair_asks.append(msgspec.json.decode(body, type=RepairAsk)))
     await bus.start()
     await publisher.start()
     served.url = url = f"http://127.0.0.1:{await replica.start()}"

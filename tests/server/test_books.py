@@ -326,3 +326,25 @@ async def test_a_client_that_was_too_slow_for_some_changes_gets_a_snapshot_behin
     client.outbox.close()
     hub.release([BOOK])
     await hub.close()
+
+
+async def test_an_ingestor_that_takes_a_book_over_from_behind_sets_nobody_back(
+    maintainer: Maintainer, one: Client
+) -> None:
+    await subscribe(one)
+    await maintainer.say(snapshot(5, ["9", "1"]), change(6, 6, ["9", "2"]), change(7, 7, ["9", "3"]))
+    taken_over = [snapshot(6, ["9", "2"]), change(7, 7, ["9", "3"]), change(8, 8, ["9", "4"])]
+    await maintainer.say(*taken_over, change(7, 7, ["9", "3"]), change(9, 9, ["9", "5"]))
+    await until(lambda: len(data(one)) >= 5, "the new one's changes")
+    assert [body["u"] for body in data(one)] == [5, 6, 7, 8, 9]
+    assert maintainer.asks[1:] == []
+
+
+async def test_a_book_whose_ids_begin_anew_is_replaced(maintainer: Maintainer, one: Client) -> None:
+    await subscribe(one)
+    await maintainer.say(snapshot(500, ["9", "1"]))
+    await until(lambda: data(one), "the first")
+    (anew,) = messages(snapshot(5, ["8", "1"]))
+    await maintainer.bus.publish([msgspec.structs.replace(anew, received_us=anew.received_us + 4_000_000)])
+    await until(lambda: len(data(one)) == 2, "the second")
+    assert data(one)[1]["u"] == 5

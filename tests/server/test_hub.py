@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -51,8 +52,8 @@ class Plain(Encoding):
             raise ValueError("not a payload")
         return message.payload
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
-        return f"gap {stream} {missed} {until}".encode()
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
+        return f"gap {stream} {missed} {until}{' upstream' if upstream else ''}".encode()
 
 
 class Reader(Connection):
@@ -83,6 +84,7 @@ class Setup:
         self.hub = hub
         self.publisher = publisher
         self.demand: list[Demand] = []
+        self.cursors: Counter[StreamName] = Counter()
         publisher.listen(DEMAND_TOPIC, lambda body: self.demand.append(msgspec.json.decode(body, type=Demand)))
 
     async def join(
@@ -93,8 +95,14 @@ class Setup:
         self.hub.release([stream])
         return channel
 
+    def made(self, stream: StreamName, *payloads: bytes) -> list[Message]:
+        """Messages with the stream's next cursors, from 0 on."""
+        first = self.cursors[stream]
+        self.cursors[stream] += len(payloads)
+        return [Message(stream, first + n, time.time_ns() // 1000, payload) for n, payload in enumerate(payloads)]
+
     async def publish(self, stream: StreamName, *payloads: bytes) -> list[Message]:
-        messages = [Message(stream, n, time.time_ns() // 1000, payload) for n, payload in enumerate(payloads)]
+        messages = self.made(stream, *payloads)
         await self.publisher.publish(messages)
         await asyncio.sleep(0.001)  # the turn's end, at which the hub sends
         return messages
@@ -295,7 +303,7 @@ async def test_who_wants_all_and_a_symbol_gets_each_message_once_and_can_leave_e
     await listed.join(other, EVERY, encoding)
     for stream in joined:
         await listed.join(reader, stream, encoding)
-    listed.hub.deliver([Message(stream, 1, 1, b"1") for stream in (BTC, ETH)])
+    listed.hub.deliver([message for stream in (BTC, ETH) for message in listed.made(stream, b"1")])
     assert listed.hub.leave(reader, left, encoding)  # in the turn in which the messages came
     await listed.publish(BTC, b"2", b"3")
     await listed.publish(ETH, b"2")

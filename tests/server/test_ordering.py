@@ -61,7 +61,8 @@ class Numbers(Encoding):
     def encode(self, message: Message) -> bytes:
         return b"m%d %d " % (STREAMS.index(message.stream), message.cursor) + message.payload
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
+        assert not upstream
         return b"g%d %d %d" % (STREAMS.index(stream), missed, until)
 
 

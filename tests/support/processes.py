@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from deploy import programs
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT.parent / "shared" / "data" / "binance"
 
@@ -104,6 +106,17 @@ def redis_server(directory: Path, port: int | None = None) -> Process:
     port = port or free_port()
     options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", str(directory)]
     return Process(["redis-server", "--port", str(port), *options], port, directory / f"redis-{port}.log")
+
+
+def nats_server(directory: Path, port: int | None = None, *options: str, jetstream: bool = True) -> Process:
+    """A NATS server that keeps nothing beyond its own life; more options as on its command line."""
+    port = port or free_port()
+    values = ["-js", "-sd", str(directory / f"nats-{port}")] if jetstream else []
+    return Process(
+        [programs.find("nats-server"), "-a", "127.0.0.1", "-p", str(port), *values, *options],
+        port,
+        directory / f"nats-{port}.log",
+    )
 
 
 def tickcast(role: str, port: int, directory: Path, env: Mapping[str, str]) -> Process:

@@ -8,14 +8,21 @@ from typing import Any, Self
 
 import httpx
 
-from deploy.plan import cluster_plan
+from deploy.plan import BusServer, cluster_plan
 from tests.support.processes import ROOT, Process, free_port, wait_until
 
 
 class Cluster:
-    """Nginx, two replicas, an ingestor, Redis and an exchange on free ports."""
+    """Nginx, two replicas, two ingestors, Redis or NATS, and an exchange on free ports."""
 
-    def __init__(self, directory: Path, exchange: str = "simulate", env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        exchange: str = "simulate",
+        env: Mapping[str, str] | None = None,
+        bus: BusServer = "redis",
+    ) -> None:
+        self.bus = bus
         self.nginx_port = free_port()
         self.replica_ports = [free_port(), free_port()]
         self.exchange_port = free_port()
@@ -23,8 +30,10 @@ class Cluster:
             state_dir=directory / "state",
             nginx_port=self.nginx_port,
             replica_ports=self.replica_ports,
-            redis_port=free_port(),
+            ingestor_ports=[free_port() for _ in range(2)],
+            bus_port=free_port(),
             exchange_port=self.exchange_port,
+            bus=bus,
             exchange=exchange,
         )
         plan.write()
@@ -43,7 +52,7 @@ class Cluster:
     def __enter__(self) -> Self:
         for process in self.processes.values():
             process.start()
-        wait_until(self._is_fed, "every replica hears the bus and has its feed", timeout_s=30)
+        wait_until(self._is_fed, "every replica hears the bus and has its feed", timeout_s=60)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.plan import BusServer
 from tests.support.processes import wait_until
 from tests.system.cluster import Cluster, NodeClient
 
@@ -18,8 +19,17 @@ SOURCES = ("127.0.1.1", "127.0.2.1", "127.0.3.1", "127.0.4.1")
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path, env={"SIM_SYMBOLS": "5"}) as running:
+def bus() -> BusServer:
+    """What the cluster runs on; `on_both_buses` runs a test on each."""
+    return "redis"
+
+
+on_both_buses = pytest.mark.parametrize("bus", ["redis", "nats"])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, bus: BusServer) -> Iterator[Cluster]:
+    with Cluster(tmp_path, env={"SIM_SYMBOLS": "5"}, bus=bus) as running:
         yield running
 
 
@@ -58,6 +68,7 @@ def _all_receive_again(clients: list[NodeClient], within_s: float) -> None:
     )
 
 
+@on_both_buses
 @pytest.mark.timeout(90)
 def test_clients_of_a_killed_replica_go_on_with_the_other_one(cluster: Cluster, clients: list[NodeClient]) -> None:
     cluster.processes["app1"].kill()
@@ -72,10 +83,11 @@ def test_clients_of_a_killed_replica_go_on_with_the_other_one(cluster: Cluster, 
     cluster.processes["app1"].start()
 
 
+@on_both_buses
 @pytest.mark.timeout(90)
-def test_data_flows_again_within_three_seconds_of_redis_return(cluster: Cluster, clients: list[NodeClient]) -> None:
-    redis = cluster.processes["redis"]
-    redis.kill()
+def test_data_flows_again_within_three_seconds_of_the_bus_s_return(cluster: Cluster, clients: list[NodeClient]) -> None:
+    server = cluster.processes[cluster.bus]
+    server.kill()
     wait_until(
         lambda: all(
             cluster.health(port)["dependencies"]["cache"]["status"] == "unhealthy" for port in cluster.replica_ports
@@ -84,7 +96,7 @@ def test_data_flows_again_within_three_seconds_of_redis_return(cluster: Cluster,
     )
     assert httpx.get(f"{cluster.url}/health").json()["ok"] is True
     time.sleep(2)  # long enough for the retry delay to have grown to its maximum
-    redis.start()
+    server.start()
     _all_receive_again(clients, within_s=3.0 + 0.5)  # half a second for the market to say something
     assert all(client.lines("disconnect") == [] for client in clients)
 
@@ -95,9 +107,10 @@ def test_a_dropped_exchange_connection_is_reopened(cluster: Cluster, clients: li
     _all_receive_again(clients, within_s=5)
 
 
+@on_both_buses
 @pytest.mark.timeout(90)
-def test_the_service_starts_without_exchange_and_redis_and_says_so(cluster: Cluster) -> None:
-    for name in ("redis", "exchange", "app2"):
+def test_the_service_starts_without_exchange_and_bus_and_says_so(cluster: Cluster) -> None:
+    for name in (cluster.bus, "exchange", "app2"):
         cluster.processes[name].kill()
     cluster.processes["app2"].start()
     port = cluster.replica_ports[1]
@@ -108,6 +121,6 @@ def test_the_service_starts_without_exchange_and_redis_and_says_so(cluster: Clus
     )
     assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
     assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
-    for name in ("redis", "exchange"):
+    for name in (cluster.bus, "exchange"):
         cluster.processes[name].start()
     wait_until(lambda: cluster.health(port)["status"] == "healthy", "everything is back", timeout_s=20)

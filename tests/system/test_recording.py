@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from deploy.plan import BusServer
 from tests.system.cluster import Cluster, NodeClient, wait_for_silence
 
 STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
@@ -49,11 +50,12 @@ def recorded_payloads(recording: Path, stream: str) -> list[bytes]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("bus", ["redis", "nats"])
 def test_every_recorded_payload_arrives_byte_for_byte_once_and_in_order_on_both_replicas(
-    recording: Path, tmp_path: Path
+    recording: Path, tmp_path: Path, bus: BusServer
 ) -> None:
     settings = {"REPLAY_SPEED": "8", "REPLAY_LOOP": "false"}
-    with Cluster(tmp_path, f"replay:{recording}", settings) as cluster, ExitStack() as running:
+    with Cluster(tmp_path, f"replay:{recording}", settings, bus) as cluster, ExitStack() as running:
         clients = {
             name: running.enter_context(
                 NodeClient.collecting(tmp_path / f"{name}.out", cluster.url, source, how, *STREAMS)

@@ -135,7 +135,8 @@ class CandleStore:
         self._closed: tuple[list[Candle], ...] = tuple([] for _ in LEVELS)
         self._open = [Candle.empty(second // length * length, price) for length in LEVELS]
         self._until = second + SECOND_MS
-        self._day: tuple[int, Candle] | None = None
+        self._windows: dict[int, tuple[int, Candle]] = {}
+        """By length in ms: the minute that is open, and the sum of the window before it."""
         if self._history is not None:
             for level, (length, longer) in enumerate(pairwise(LEVELS)):
                 begin, end = second // longer * longer, second // length * length
@@ -207,11 +208,15 @@ class CandleStore:
 
     def day(self) -> Candle:
         """The last 24 hours, from a full minute on: `open_ms` is the minute 1440 before the open one."""
+        return self.window(DAY_MS)
+
+    def window(self, length_ms: int) -> Candle:
+        """The last `length_ms` (whole minutes) and the open minute; the few lengths in use are remembered."""
         minute = self.open_ms // MINUTE_MS * MINUTE_MS
-        begin = minute - DAY_MS
-        if self._day is None or self._day[0] != minute:
-            self._day = (minute, self._window(begin, minute))
-        total = msgspec.structs.replace(self._day[1])
+        known = self._windows.get(length_ms)
+        if known is None or known[0] != minute:
+            known = self._windows[length_ms] = (minute, self._window(minute - length_ms, minute))
+        total = msgspec.structs.replace(known[1])
         total.absorb(self._current(MINUTE_LEVEL))
         return total
 

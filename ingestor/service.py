@@ -21,10 +21,13 @@ from ingestor.settings import IngestorSettings
 from market.announcements import (
     DEMAND_TOPIC,
     FEED_TOPIC,
+    MAX_REFUSALS,
+    REFUSALS_TOPIC,
     REPEAT_S,
     RESUME_TOPIC,
     Demand,
     FeedStatus,
+    Refusals,
     ResumeAsk,
     encode,
     resume_answers,
@@ -101,6 +104,11 @@ class Ingestor:
             connected=self.feed.connected,
             streams=len(self.feed.streams),
             last_message_ms=self.feed.last_message_ms,
+            remembered=len(self.memory),
+            forgotten_total=self.memory.forgotten_total,
+            cut_total=self.memory.cut_total,
+            books=len(self.books),
+            books_refused=len(self.books.refused),
         )
 
     def _hear(self, body: bytes) -> None:
@@ -152,8 +160,10 @@ class Ingestor:
 
     def _carry(self) -> None:
         """Carry what is wanted, books by the streams they are made of."""
-        wanted = self.leases.wanted
+        wanted, refused = self.leases.wanted, self.books.refused
         self.books.carry(stream for stream in wanted if self._maintains(stream))
+        if self.books.refused != refused:
+            self._state_changed.set()
         self.feed.carry({upstream_of(stream) for stream in wanted})
         self.memory.carry(wanted)
 
@@ -187,11 +197,16 @@ class Ingestor:
             self._state_changed.clear()
             try:
                 await self._bus.announce(FEED_TOPIC, encode(self.status))
+                await self._announce_refusals()
             except Exception:  # the next one may arrive
                 logger.exception("feed status not announced")
             # Time for the next one, whether or not anything changes before.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._state_changed.wait(), REPEAT_S)
+
+    async def _announce_refusals(self) -> None:
+        if refused := self.books.refused[:MAX_REFUSALS]:
+            await self._bus.announce(REFUSALS_TOPIC, encode(Refusals([str(stream) for stream in refused])))
 
     async def _report(self) -> None:
         while True:
@@ -209,4 +224,7 @@ class Ingestor:
                 books=len(self.books),
                 book_syncs=self.books.synced_total,
                 book_gaps=self.books.gaps_total,
+                books_refused=len(self.books.refused),
+                remembered=len(self.memory),
+                forgotten=self.memory.forgotten_total,
             )

@@ -124,7 +124,6 @@ class Lagger(Protocol):
 class Outbox:
     """What one WebSocket is still to be sent, in order; the transport's `pause_writing` makes it lag.
 
-    While it lags, nothing is read from the client either, so that answers cannot pile up.
     `on_slow` is called when the client has lagged for too long.
     """
 
@@ -187,7 +186,6 @@ class Outbox:
         if self._backlog is None and self._transport is not None:
             self._backlog = self._delivery.new_backlog()
             self._delivery.note_lag(self)
-            self._transport.pause_reading()
 
     def resume(self) -> None:
         """The transport has room again: send what is owed, as far as the room reaches."""
@@ -197,7 +195,6 @@ class Outbox:
             frames = self._backlog.take(HIGH_WATER_BYTES)
             if not frames:
                 self._catch_up()
-                self._transport.resume_reading()
                 return
             batch = Batch(frames)
             self._transport.write(batch.deflated if self._deflate else batch.plain)

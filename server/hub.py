@@ -53,7 +53,7 @@ class Hub:
         self._trading: dict[Market, tuple[str, ...]] = {}
         self._beats = Beats()
         self.resume = Resume(bus, replica)
-        self._books = Books(self.resume)
+        self.books = Books(bus, self.resume, self._channels)
         self._demand_changed = asyncio.Event()
         self._opened: list[Channel] = []
         """Channels that await their subscription, until the end of the call that opened them."""
@@ -74,7 +74,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._books.close()
+        await self.books.close()
         self._beats.close()
         for channel in self._channels.values():
             if channel.linger:
@@ -252,7 +252,7 @@ class Hub:
             self._spawn(self._await_parts(every))
             return every
         is_book = stream.kind is Kind.BOOK
-        channel = self._channels[stream] = self._books.open(stream, ready) if is_book else Channel(stream, ready)
+        channel = self._channels[stream] = self.books.open(stream, ready) if is_book else Channel(stream, ready)
         self._opened.append(channel)
         return channel
 
@@ -296,7 +296,7 @@ class Hub:
                 if data is not None and channel.last is None:
                     channel.last = Message.decode(channel.stream, data)
                     channel.seam_us = channel.last.received_us
-            await self._books.load(channels)
+            await self.books.load(channels)
         finally:
             for channel in channels:
                 channel.ready.set_result(None)

@@ -89,8 +89,11 @@ class ReplicaMetrics(Collector):
         yield _counter("bus_dropped", "Messages dropped because the bus was away", bus.dropped_total)
         yield _counter("bus_handler_errors", "Bus handlers that raised", bus.handler_errors_total)
         yield _counter("resume_questions", "Questions to ingestors about the past", hub.resume.asked_total)
+        yield _counter("resume_unasked", "Questions not asked: too many were under way", hub.resume.unasked_total)
         yield _counter("resume_unanswered", "Questions that no ingestor answered", hub.resume.unanswered_total)
         yield _counter("resume_malformed", "Answers that were not understood", hub.resume.invalid_total)
+        yield _counter("refusals_malformed", "Refusals of books not understood", hub.books.invalid_total)
+        yield from self._ingestors()
         yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
         yield _gauge("bus_connected", "1 while the bus is reachable", bus.connected)
         yield _gauge("exchange_connected", "1 while an ingestor has its feed", self._liveness.exchange == "connected")
@@ -101,6 +104,19 @@ class ReplicaMetrics(Collector):
         connections.add_metric(["json", "websocket"], self._json_door.connections)
         connections.add_metric(["binance", "websocket"], self._binance_door.connections)
         yield connections
+
+    def _ingestors(self) -> Iterator[Metric]:
+        """What the live ingestors say of their memory and their books, added up: a label each would have no bound."""
+        feeds = self._liveness.feeds
+        remembered = sum(feed.remembered for feed in feeds)
+        forgotten = sum(feed.forgotten_total for feed in feeds)
+        cut = sum(feed.cut_total for feed in feeds)
+        refused = sum(feed.books_refused for feed in feeds)
+        yield _gauge("ingestor_remembered_streams", "Event streams whose past ingestors remember", remembered)
+        yield _counter("ingestor_forgotten_streams", "Pasts that ingestors gave up for want of room", forgotten)
+        yield _counter("ingestor_cut_answers", "Answers about the past that were cut short", cut)
+        yield _gauge("ingestor_books", "Books that ingestors maintain", sum(feed.books for feed in feeds))
+        yield _gauge("ingestor_books_refused", "Books wanted that ingestors have no room for", refused)
 
     def _upstream(self) -> Iterator[Metric]:
         """What the exchange's REST API costs, and what was not asked because it was known."""

@@ -30,6 +30,8 @@ class Resume:
         self._numbers = itertools.count(1)
         self._asks: dict[int, asyncio.Future[ResumeAnswer]] = {}
         self.asked_total = 0
+        self.unasked_total = 0
+        """Questions that were not asked because MAX_ASKS were under way."""
         self.unanswered_total = 0
         self.invalid_total = 0
         bus.listen(resume_answers(replica), self._hear)
@@ -58,6 +60,7 @@ class Resume:
     async def _ask(self, ask: ResumeAsk) -> ResumeAnswer | None:
         """The first answer; None where none comes in time."""
         if len(self._asks) >= MAX_ASKS:
+            self.unasked_total += 1
             return None
         answered: asyncio.Future[ResumeAnswer] = asyncio.get_running_loop().create_future()
         self._asks[ask.ask] = answered

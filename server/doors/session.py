@@ -211,14 +211,20 @@ class EngineSocket:
             self.closing = True
             await self._close(reason or self.server.reason.SERVER_DISCONNECT, abort=abort)
 
-    async def _close(self, reason: str, *, abort: bool) -> None:
+    async def shut_down(self) -> None:
+        """End the session because the server stops, which the close frame of a WebSocket says."""
+        if not self.closing:
+            self.closing = True
+            await self._close(self.server.reason.SERVER_DISCONNECT, abort=False, told=CloseReason.SHUTDOWN)
+
+    async def _close(self, reason: str, *, abort: bool, told: CloseReason = CloseReason.NORMAL) -> None:
         await self.server._trigger_event("disconnect", self.sid, reason)  # noqa: SLF001 # its own session
         if not abort:
             self.write(_CLOSE)
         self.closed = True
         self.server.forget(self)
         if self._ws is not None:
-            self._ws.close()
+            self._ws.close(told)
             self._ws = None
         if self._polling is not None:
             self._polling.close()

@@ -24,7 +24,6 @@ from server.connections import Connection
 from server.delivery import HIGH_WATER_BYTES, Delivery, Outbox
 from server.encodings import Encoding
 from server.frames import Batch
-from server.groups import frame_of
 from server.hub import Hub
 
 BTC, ETH = STREAMS = (StreamName.parse("btcusdt@trade"), StreamName.parse("ethusdt@trade"))
@@ -36,7 +35,7 @@ SYMBOLS = Catalog(
 BUFFER_BYTES = 40 * 1024
 PAYLOAD = b'"' + b"x" * 16_000 + b'"'
 REPLICAS = 3
-EXAMPLES: Final = 300
+EXAMPLES: Final = 500
 _urls = itertools.count()
 
 Operation: TypeAlias = tuple[str, int, int]
@@ -93,12 +92,6 @@ class Wire(asyncio.Transport):
             self.received += self.unread
             self.unread.clear()
             self.outbox.resume()
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
 
 
 class Client(Connection):
@@ -268,9 +261,10 @@ class World:
             channel = hub.join(client, wish, NUMBERS)
             missed = {part.stream: part.since(since[part.stream]) for part in channel.parts if part.stream in since}
             client.note_subscribed(wish, [stream for stream, messages in missed.items() if messages is None])
-            frames = [frame_of(message, NUMBERS) for messages in missed.values() for message in messages or ()]
+            encode = client.groups[wish, NUMBERS].encode
+            frames = [encode(message) for messages in missed.values() for message in messages or ()]
             if frames:
-                client.send(Batch(frames))
+                client.send(Batch(list(filter(None, frames))))
         hub.release([wish])
 
     async def leave(self, number: int, wish: int) -> None:

@@ -35,7 +35,4 @@ def filter_case(_context: Any, case: Any) -> bool:
     query = case.query or {}
     if query.get("market") == "futures" and query.get("interval") == "1s":
         return False
-    # The exchange stand-in takes up to 8 s to shift 500 months by a time zone.
-    if query.get("interval") == "1M" and "timeZone" in query:
-        return False
     return not ("symbol" in query and "symbols" in query)

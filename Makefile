@@ -31,7 +31,7 @@ cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, e
 test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
 	$(BIN)/python -m pytest -q
 
-check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
+check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files, API documents
 	$(STEP) "style" $(BIN)/ruff check .
 	$(STEP) "format" $(BIN)/ruff format --check .
 	$(STEP) "types" $(BIN)/mypy .
@@ -41,6 +41,7 @@ check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
 	$(STEP) "Dockerfile" $(BIN)/hadolint Dockerfile
 	$(STEP) "yaml" $(BIN)/yamllint --strict .
 	$(STEP) "deploy/k8s" $(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/k8s/*/*.yaml))
+	$(STEP) "API documents" $(BIN)/python -m deploy.check_documents
 	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
 	$(STEP) "browser scripts" xargs -n1 node --check <<<"$(wildcard clients/web/*.js)"
 

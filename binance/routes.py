@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from binance.settings import Endpoints
-from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, WINDOW_TICKERS, Kind, Market, StreamName
 
 MAX_STREAMS: Final = 1_024
 """Streams that one connection may carry, on either market."""
@@ -41,7 +41,7 @@ class Route(StrEnum):
 _PUBLIC_KINDS: Final = PARTIAL_DEPTHS | {Kind.DEPTH, Kind.BOOK_TICKER, Kind.TRADE}
 
 _ARRAY_KINDS: Final = {
-    Market.SPOT: frozenset({Kind.MINI_TICKER}),
+    Market.SPOT: WINDOW_TICKERS | {Kind.MINI_TICKER},
     Market.FUTURES: frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE}),
 }
 

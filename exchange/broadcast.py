@@ -64,6 +64,11 @@ class Broadcast:
         """The streams that somebody has subscribed to."""
         return list(self._members)
 
+    @property
+    def subscriptions(self) -> int:
+        """How many subscriptions there are, of all subscribers together."""
+        return sum(map(len, self._members.values()))
+
     def add(self, member: Subscriber, key: StreamKey) -> None:
         """Let `member` have the stream's messages from now on."""
         members = self._members.get(key)

@@ -11,9 +11,11 @@ from exchange.book import Diff, Levels, Top
 from exchange.candles import AggTrade, Candle, Trade
 from exchange.fixed import ratio_text, to_text
 from exchange.symbols import SymbolSpec
-from exchange.venue import Instrument, Liquidation, Mark
-from market.intervals import close_time
-from market.streams import Market
+from exchange.venue import AVERAGE_MINUTES, Instrument, Liquidation, Mark
+from market.intervals import DAY_MS, HOUR_MS, close_time
+from market.streams import Kind, Market
+
+_WINDOWS: Final = {Kind.TICKER_1H: ("1h", HOUR_MS), Kind.TICKER_4H: ("4h", 4 * HOUR_MS), Kind.TICKER_1D: ("1d", DAY_MS)}
 
 
 class Encoder(ABC):
@@ -122,6 +124,28 @@ class SpotEncoder(Encoder):
         body = ",".join(_candle(spec, candle, interval, closed=closed))
         return f'{{"e":"kline","E":{now_ms},"s":"{spec.symbol}","k":{{{body}}}}}'.encode()
 
+    def window_ticker(self, instrument: Instrument, kind: Kind, now_ms: int) -> bytes:
+        """`@ticker_<window>`: `e,E,s,p,P,o,h,l,c,w,v,q,O,C,F,L,n`."""
+        spec = instrument.spec
+        name, length_ms = _WINDOWS[kind]
+        window = instrument.candles.window(length_ms)
+        return (
+            f'{{"e":"{name}Ticker","E":{now_ms},"s":"{spec.symbol}","p":"{spec.price_text(window.close - window.open)}"'
+            f',"P":"{percent_text(window)}","o":"{spec.price_text(window.open)}","h":"{spec.price_text(window.high)}"'
+            f',"l":"{spec.price_text(window.low)}","c":"{spec.price_text(window.close)}"'
+            f',"w":"{average_text(spec, window)}","v":"{spec.quantity_text(window.volume)}"'
+            f',"q":"{spec.quote_text(window.quote)}","O":{window.open_ms},"C":{now_ms},"F":{window.first_id}'
+            f',"L":{window.last_id},"n":{window.trades}}}'
+        ).encode()
+
+    def average_price(self, instrument: Instrument, now_ms: int) -> bytes:
+        """`@avgPrice`: `e,E,s,i,w,T`."""
+        last = instrument.last
+        return (
+            f'{{"e":"avgPrice","E":{now_ms},"s":"{instrument.spec.symbol}","i":"{AVERAGE_MINUTES}m"'
+            f',"w":"{recent_average_text(instrument, now_ms)}","T":{last.time_ms if last else now_ms}}}'
+        ).encode()
+
 
 class FuturesEncoder(Encoder):
     """USD-M futures payloads in the format since 2026-06-30 (`st`, `ps`, `ap`, `nq`)."""
@@ -184,6 +208,13 @@ class FuturesEncoder(Encoder):
         body = ", ".join(_candle(spec, candle, interval, closed=closed))
         return f'{{"e":"kline","E":{now_ms},"s":"{spec.symbol}","k":{{{body}}}}}'.encode()
 
+    def continuous_kline(self, spec: SymbolSpec, candle: Candle, interval: str, *, closed: bool, now_ms: int) -> bytes:
+        """`@continuousKline_<interval>` of the perpetual: `e,E,ps,ct,k`, compact; its ids are those of trades."""
+        parts = _candle(spec, candle, interval, closed=closed)
+        body = ",".join(part for part in parts if not part.startswith('"s":'))
+        head = f'"e":"continuous_kline","E":{now_ms},"ps":"{spec.symbol}","ct":"PERPETUAL"'
+        return f'{{{head},"k":{{{body}}}}}'.encode()
+
     def mark_price(self, spec: SymbolSpec, mark: Mark, now_ms: int) -> bytes:
         """`@markPrice`: `e,E,s,p,ap,P,i,r,T,st`."""
         price = to_text(mark.price, 8)
@@ -222,6 +253,12 @@ def average_text(spec: SymbolSpec, day: Candle) -> str:
     decimals = spec.price_decimals
     average = day.quote // day.volume if day.volume else 0
     return to_text(average, decimals)
+
+
+def recent_average_text(instrument: Instrument, now_ms: int) -> str:
+    """Volume-weighted average price of the last AVERAGE_MINUTES; the last price where nothing was traded."""
+    recent = instrument.recent(now_ms)
+    return average_text(instrument.spec, recent) if recent.volume else instrument.spec.price_text(recent.close)
 
 
 def levels_text(spec: SymbolSpec, levels: Levels) -> str:

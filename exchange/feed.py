@@ -10,10 +10,10 @@ from typing import Final, TypeAlias
 
 from exchange.book import Diff, Top
 from exchange.candles import AggTrade, Trade
-from exchange.encoding import FUTURES, encoder_of
+from exchange.encoding import FUTURES, SPOT, encoder_of
 from exchange.periodic import Periodic, periodic_of
 from exchange.venue import Instrument, Liquidation, Venue
-from market.streams import ALL, ARRAY, Kind, Market, StreamName
+from market.streams import ALL, ARRAY, WINDOW_TICKERS, Kind, Market, StreamName
 
 Publish: TypeAlias = Callable[[Market, str, bytes], None]
 """Called with market, Binance's stream name and payload."""
@@ -154,7 +154,7 @@ class Feed:
         feed = SymbolFeed(instrument, self._publish)
         self._symbols[spec.market, spec.symbol.lower()] = feed
         for stream in self._wanted:
-            if stream.market is spec.market and stream.symbol == spec.symbol.lower():
+            if stream.market is spec.market and _listed_symbol(stream) == spec.symbol.lower():
                 feed.want(stream)
         return feed
 
@@ -167,7 +167,7 @@ class Feed:
         if stream.symbol == ALL:
             self._force_order_name = stream.binance_name
             return
-        feed = self._symbols.get((stream.market, stream.symbol))
+        feed = self._symbols.get((stream.market, _listed_symbol(stream)))
         if feed is not None:
             feed.want(stream)
 
@@ -180,7 +180,7 @@ class Feed:
         if stream.symbol == ALL:
             self._force_order_name = None
             return
-        feed = self._symbols.get((stream.market, stream.symbol))
+        feed = self._symbols.get((stream.market, _listed_symbol(stream)))
         if feed is not None:
             feed.unwant(stream)
 
@@ -229,6 +229,8 @@ class _AllMarket:
             return encoder_of(spec.market).book_ticker(spec, top, now_ms)
         if instrument.last is None or not self._is_new(spec.symbol, instrument.last.trade_id):
             return None
+        if kind in WINDOW_TICKERS:
+            return SPOT.window_ticker(instrument, kind, now_ms)
         encoder = encoder_of(spec.market)
         return encoder.ticker(instrument, now_ms) if kind is Kind.TICKER else encoder.mini_ticker(instrument, now_ms)
 
@@ -237,3 +239,9 @@ class _AllMarket:
             return False
         self._seen[symbol] = number
         return True
+
+
+def _listed_symbol(stream: StreamName) -> str:
+    """The symbol whose trades make the stream; all that are listed here are perpetual, so are their contracts."""
+    is_contract = stream.kind is Kind.CONTINUOUS_KLINE
+    return stream.symbol.removesuffix("_perpetual") if is_contract else stream.symbol

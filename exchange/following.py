@@ -190,7 +190,7 @@ class Follower:
         recorded = frozenset(
             stream.kind
             for stream in contents.streams
-            if stream.market is spec.market and stream.symbol.upper() == spec.symbol
+            if stream.market is spec.market and stream.pair.upper() == spec.symbol
         )
         instrument = Instrument(spec, Book(), CandleStore())
         instrument.awaits_book = (spec.market, spec.symbol) in contents.books
@@ -212,5 +212,5 @@ class Follower:
             stream = StreamName.parse(name, market)
         except MarketError:
             return None
-        symbol = self._symbols.get((market, stream.symbol.upper()))
+        symbol = self._symbols.get((market, stream.pair.upper()))
         return symbol.handlers.get(stream.kind) if symbol is not None else None

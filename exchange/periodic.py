@@ -6,10 +6,10 @@ from typing import Final
 
 from exchange.book import Diff
 from exchange.candles import Candle
-from exchange.encoding import FUTURES, encoder_of
+from exchange.encoding import FUTURES, SPOT, encoder_of
 from exchange.venue import Instrument
 from market.intervals import HOUR_MS, next_open_time, open_time
-from market.streams import Kind, Market, StreamName
+from market.streams import SPOT_ONLY, Kind, Market, StreamName
 
 _LEVELS: Final = {Kind.DEPTH5: 5, Kind.DEPTH10: 10, Kind.DEPTH20: 20}
 # Depth without a speed in its name.
@@ -42,10 +42,11 @@ class Periodic(ABC):
 def periodic_of(stream: StreamName, instrument: Instrument) -> Periodic | None:
     """The sender of `stream`, or None for kinds that are sent as things happen."""
     market = stream.market
-    if stream.kind is Kind.KLINE:
-        return _Klines(instrument, stream.option)
-    if stream.kind in (Kind.TICKER, Kind.MINI_TICKER):
-        return _Tickers(instrument, stream.kind, _TICKER_MS[market])
+    if stream.kind in (Kind.KLINE, Kind.CONTINUOUS_KLINE):
+        klines = _Klines if stream.kind is Kind.KLINE else _ContinuousKlines
+        return klines(instrument, stream.option)
+    if stream.kind in SPOT_ONLY | {Kind.TICKER, Kind.MINI_TICKER}:
+        return _Figures(instrument, stream.kind, _TICKER_MS[market])
     speed = int(stream.option.removesuffix("ms")) if stream.option.endswith("ms") else _DEPTH_MS[market]
     if stream.kind is Kind.DEPTH:
         return _Diffs(instrument, speed)
@@ -96,16 +97,30 @@ class _Klines(Periodic):
         return self._encoder.kline(self._instrument.spec, candle, self._option, closed=closed, now_ms=now_ms)
 
 
-class _Tickers(Periodic):
+class _ContinuousKlines(_Klines):
+    """Those of a perpetual, under the name of its continuous contract."""
+
+    def _encode(self, candle: Candle, now_ms: int, *, closed: bool) -> bytes:
+        return FUTURES.continuous_kline(self._instrument.spec, candle, self._option, closed=closed, now_ms=now_ms)
+
+
+class _Figures(Periodic):
+    """Tickers, window tickers and average prices."""
+
     def __init__(self, instrument: Instrument, kind: Kind, period_ms: int) -> None:
         super().__init__(instrument, period_ms)
         self._kind = kind
 
     def _payloads(self, now_ms: int) -> Iterator[bytes]:
-        if self._kind is Kind.TICKER:
-            yield self._encoder.ticker(self._instrument, now_ms)
-        else:
-            yield self._encoder.mini_ticker(self._instrument, now_ms)
+        match self._kind:
+            case Kind.TICKER:
+                yield self._encoder.ticker(self._instrument, now_ms)
+            case Kind.MINI_TICKER:
+                yield self._encoder.mini_ticker(self._instrument, now_ms)
+            case Kind.AVG_PRICE:
+                yield SPOT.average_price(self._instrument, now_ms)
+            case _:
+                yield SPOT.window_ticker(self._instrument, self._kind, now_ms)
 
 
 class _MarkPrice(Periodic):

@@ -145,7 +145,7 @@ def survey(path: Path) -> Contents:
             if key not in streams:
                 streams[key] = _stream_of(message.market, message.stream)
             stream = streams[key]
-            symbol = stream.symbol.upper() if stream is not None and stream.symbol not in (ALL, ARRAY) else None
+            symbol = stream.pair.upper() if stream is not None and stream.symbol not in (ALL, ARRAY) else None
         if symbol is not None:
             sightings.setdefault((message.market, symbol), _Sighting()).look(message, stream)
     specs = [sighting.spec(market, symbol) for (market, symbol), sighting in sightings.items()]

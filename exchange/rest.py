@@ -17,11 +17,11 @@ from binance.endpoints import (
 )
 from exchange.book import Top
 from exchange.candles import AggTrade, Candle, Trade
-from exchange.encoding import average_text, levels_text, percent_text
+from exchange.encoding import average_text, levels_text, percent_text, recent_average_text
 from exchange.fixed import to_text
 from exchange.symbols import exchange_info
-from exchange.venue import Instrument, Venue
-from market.intervals import MINUTE_MS, close_time
+from exchange.venue import AVERAGE_MINUTES, Instrument, Venue
+from market.intervals import close_time
 from market.streams import Market
 
 Body: TypeAlias = dict[str, Any] | list[Any] | bytes
@@ -30,7 +30,6 @@ Handler: TypeAlias = Callable[[Venue, Market, Any], Body]
 
 _encode: Final = msgspec.json.Encoder().encode
 _NO_TOP: Final = Top(0, 0, 0, 0, 0)
-_AVERAGE_MINUTES: Final = 5
 # The model has no positions: open interest is a share of the day's volume.
 _OPEN_INTEREST_SHARE: Final = 10
 
@@ -147,13 +146,9 @@ def _agg_trade(instrument: Instrument, trade: AggTrade) -> dict[str, Any]:
 
 def _average_price(venue: Venue, market: Market, query: SymbolQuery) -> Body:
     instrument = _listed(venue, market, query.symbol)
-    since = venue.now_ms - _AVERAGE_MINUTES * MINUTE_MS
-    total = Candle.empty(since, instrument.last_price)
-    for candle in instrument.candles.rows("1m", since, None, _AVERAGE_MINUTES):
-        total.absorb(candle)
-    price = average_text(instrument.spec, total) if total.volume else instrument.spec.price_text(total.close)
+    price = recent_average_text(instrument, venue.now_ms)
     last = instrument.last
-    return {"mins": _AVERAGE_MINUTES, "price": price, "closeTime": last.time_ms if last else venue.now_ms}
+    return {"mins": AVERAGE_MINUTES, "price": price, "closeTime": last.time_ms if last else venue.now_ms}
 
 
 def _ticker_24h(venue: Venue, market: Market, query: TickersQuery) -> Body:

@@ -113,6 +113,7 @@ class Exchange:
             "symbols": len(self._venue.instruments),
             "connections": by_market,
             "streams": sorted(f"{market}:{name}" for market, name in self._broadcast.streams),
+            "subscriptions": self._broadcast.subscriptions,
             "connections_total": self._sockets.opened_total,
             "connections_refused_total": self._sockets.refused_total,
             "client_messages_total": self._sockets.messages_total,

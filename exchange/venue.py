@@ -7,12 +7,14 @@ from typing import Final
 import msgspec
 
 from exchange.book import Book, Top
-from exchange.candles import AggTrade, CandleStore, Trade
+from exchange.candles import AggTrade, Candle, CandleStore, Trade
 from exchange.symbols import SymbolSpec
-from market.intervals import HOUR_MS
+from market.intervals import HOUR_MS, MINUTE_MS
 from market.streams import Market
 
 FUNDING_MS: Final = 8 * HOUR_MS
+AVERAGE_MINUTES: Final = 5
+"""What an average price is made of (Binance, avgPriceMins of exchangeInfo)."""
 KEPT_TRADES: Final = 500
 """Trades and aggregates that each instrument remembers for REST."""
 _RATE_DECIMALS: Final = 8
@@ -77,6 +79,14 @@ class Instrument:
     def last_price(self) -> int:
         """Price of the last trade in units; before the first one, of the candle that is open."""
         return self.trades[-1].price if self.trades else self.candles.day().close
+
+    def recent(self, now_ms: int) -> Candle:
+        """What was traded in the last AVERAGE_MINUTES."""
+        since = now_ms - AVERAGE_MINUTES * MINUTE_MS
+        total = Candle.empty(since, self.last_price)
+        for candle in self.candles.rows("1m", since, None, AVERAGE_MINUTES):
+            total.absorb(candle)
+        return total
 
     def on_trade(self, trade: Trade) -> None:
         """Count one trade in."""

@@ -66,8 +66,8 @@ class Books:
         """Snapshots joined: one for each book, and one after each gap."""
         self.gaps_total = 0
         self.malformed_total = 0
-        self.ignored_total = 0
-        """Books that were wanted beyond MAX_BOOKS."""
+        self.refused: tuple[StreamName, ...] = ()
+        """Books that are wanted now, beyond MAX_BOOKS."""
         self._rest = rest
         self._publish = publish
         self._by_upstream: dict[StreamName, _MaintainedBook] = {}
@@ -87,9 +87,10 @@ class Books:
         room = MAX_BOOKS - len(self._by_upstream)
         for upstream in added[:room]:
             self._by_upstream[upstream] = _MaintainedBook(wanted[upstream])
-        if len(added) > room:
-            self.ignored_total += len(added) - room
-            logger.warning("too many books wanted", maintained=len(self), ignored=len(added) - room)
+        refused = tuple(wanted[upstream] for upstream in added[room:])
+        if refused and refused != self.refused:
+            logger.warning("too many books wanted", maintained=len(self), refused=len(refused))
+        self.refused = refused
 
     def take(self, upstream: StreamName, payload: bytes, received_us: int) -> None:
         """Take one message that was received at `received_us`; of a stream that makes no book it does nothing."""

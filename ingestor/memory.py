@@ -13,8 +13,12 @@ from market.messages import Message
 from market.ring import Ring
 from market.streams import StreamName
 
-MAX_RINGS: Final = 256
-"""Streams that are remembered; past it the one that was remembered first is forgotten."""
+MAX_RINGS: Final = 1_024
+"""Streams that are remembered: both kinds of trades of 500 symbols; past it the first remembered is forgotten.
+
+Each takes what its messages of a minute take, market/ring.py's RING_BYTES at most: 1 GiB where every stream fills
+its ring, with some 4,000 messages a minute each.
+"""
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _ANEW_US: Final = 3_000_000
 
@@ -27,6 +31,11 @@ class Memory:
         self._max_rings = max_rings
         self.forgotten_total = 0
         """Rings given up for want of room."""
+        self.cut_total = 0
+        """Answers that were cut short at MAX_ANSWER_BYTES."""
+
+    def __len__(self) -> int:
+        return len(self._rings)
 
     def keep(self, message: Message) -> None:
         """Remember a message of an event stream."""
@@ -58,6 +67,7 @@ class Memory:
             kept = self._since(text, cursor)
             room -= sum(len(message.payload) for message in kept)
             if room < 0:
+                self.cut_total += 1
                 break
             if kept:
                 streams[text] = [KeptMessage(m.cursor, m.received_us, msgspec.Raw(m.payload)) for m in kept]

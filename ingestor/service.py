@@ -28,11 +28,14 @@ from ingestor.settings import IngestorSettings
 from market.announcements import (
     DEMAND_TOPIC,
     FEED_TOPIC,
+    MAX_REFUSALS,
+    REFUSALS_TOPIC,
     REPEAT_S,
     RESUME_TOPIC,
     STALLED_NAMED,
     Demand,
     FeedStatus,
+    Refusals,
     ResumeAsk,
     encode,
     resume_answers,
@@ -132,6 +135,11 @@ class Ingestor:
             last_message_ms=self.feed.last_message_ms,
             stalled=sorted(map(str, self.feed.stalled))[:STALLED_NAMED],
             upstream=self.upstream.figures,
+            remembered=len(self.memory),
+            forgotten_total=self.memory.forgotten_total,
+            cut_total=self.memory.cut_total,
+            books=len(self.books),
+            books_refused=len(self.books.refused),
         )
 
     @property
@@ -221,7 +229,10 @@ class Ingestor:
         self.feed.carry(self.roster.carried)
         wanted = [stream for stream in self._wanted if upstream_of(stream) in self.feed.streams]
         maintained = [stream for stream in wanted if self.maintains(stream.market, stream.symbol)]
+        refused = self.books.refused
         self.books.carry(maintained)
+        if self.books.refused != refused:
+            self._state_changed.set()
         self.poller.carry(maintained)
         self.memory.carry(frozenset(wanted))
         logger.info(
@@ -280,12 +291,17 @@ class Ingestor:
             self._state_changed.clear()
             try:
                 await self._bus.announce(FEED_TOPIC, encode(self.status))
+                await self._announce_refusals()
             except Exception:  # the next one may arrive
                 logger.exception("feed status not announced")
             # Time for the next one, whether or not anything changes before.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPEAT_S):
                     await self._state_changed.wait()
+
+    async def _announce_refusals(self) -> None:
+        if refused := self.books.refused[:MAX_REFUSALS]:
+            await self._bus.announce(REFUSALS_TOPIC, encode(Refusals([str(stream) for stream in refused])))
 
     async def _report(self) -> None:
         while True:
@@ -310,4 +326,7 @@ class Ingestor:
                 repaired=self.repair.repaired_total,
                 repairs_failed=self.repair.failed_total,
                 book_gaps=self.books.gaps_total,
+                books_refused=len(self.books.refused),
+                remembered=len(self.memory),
+                forgotten=self.memory.forgotten_total,
             )

@@ -14,6 +14,8 @@ CANARY_TOPIC: Final = "canary"
 
 RESUME_TOPIC: Final = "resume"
 """Replica -> ingestors: what came after this cursor? (`ResumeAsk`)."""
+REFUSALS_TOPIC: Final = "refusals"
+"""Ingestor -> replicas: which books it has no room for (`Refusals`)."""
 
 REPAIR_TOPIC: Final = "repair"
 """Replica -> the ingestor that maintains the symbol: what neither copy brought (`RepairAsk`)."""
@@ -26,6 +28,8 @@ MAX_STREAMS_PER_REPLICA: Final = 16_384
 """Streams that one replica may want: 500 symbols of both markets in 16 kinds and intervals each."""
 REPEAT_S: Final = 2.0
 """How often whole announcements are repeated, in s."""
+MAX_REFUSALS: Final = 4_096
+"""Streams that one announcement of refusals names: more than Binance has symbols of both markets."""
 
 
 class Source(StrEnum):
@@ -64,7 +68,8 @@ class FeedStatus(msgspec.Struct, frozen=True):
 
     `connected` is true while every connection that its streams need is open; `last_message_ms` is
     when the exchange last sent it anything (ms since the epoch, 0 = never). `stalled` names streams
-    (text form, STALLED_NAMED at most) that stay silent on a connection that is well.
+    (text form, STALLED_NAMED at most) that stay silent on a connection that is well. The rest says how its
+    memory of event streams and its books stand.
     """
 
     ingestor: str
@@ -74,6 +79,26 @@ class FeedStatus(msgspec.Struct, frozen=True):
     last_message_ms: int
     stalled: list[str] = []
     upstream: UpstreamFigures = UpstreamFigures()
+    remembered: int = 0
+    """Event streams whose past it remembers."""
+    forgotten_total: int = 0
+    """Pasts given up for want of room."""
+    cut_total: int = 0
+    """Answers about the past that were cut short."""
+    books: int = 0
+    """Books that it maintains."""
+    books_refused: int = 0
+    """Books that are wanted beyond those now."""
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    """Books (text form) that are wanted, and that an ingestor has no room for; at most MAX_REFUSALS.
+
+    Sent at once when they change and every REPEAT_S while there are any. A book begins, with a
+    snapshot, as soon as there is room.
+    """
+
+    streams: list[str]
 
 
 class Canary(msgspec.Struct, frozen=True):

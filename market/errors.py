@@ -12,6 +12,7 @@ class Code(StrEnum):
     UNKNOWN_SYMBOL = "unknown_symbol"
     NOT_TRADING = "not_trading"
     TOO_MANY_STREAMS = "too_many_streams"
+    TOO_MANY_BOOKS = "too_many_books"
     MESSAGE_TOO_LARGE = "message_too_large"
     UNKNOWN_EVENT = "unknown_event"
     NOT_FOUND = "not_found"

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import field
 
-from market.streams import PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import PARTIAL_DEPTHS, WINDOW_TICKERS, Kind, Market, StreamName
 
 Level: TypeAlias = tuple[str, str]
 """Price and quantity of one level of a book; quantity 0 deletes the level."""
@@ -73,8 +73,36 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     candle: Candle = field(name="k")
 
 
+class ContinuousCandle(msgspec.Struct, frozen=True, gc=False):
+    """The `k` of a continuous contract's payload, which names no symbol; its ids are those of updates."""
+
+    open_ms: int = field(name="t")
+    close_ms: int = field(name="T")
+    interval: str = field(name="i")
+    open: str = field(name="o")
+    close: str = field(name="c")
+    high: str = field(name="h")
+    low: str = field(name="l")
+    volume: str = field(name="v")
+    trades: int = field(name="n")
+    closed: bool = field(name="x")
+    quote_volume: str = field(name="q")
+
+
+class ContinuousKline(msgspec.Struct, frozen=True, gc=False):
+    """A candle of a continuous contract as it stands (`@continuousKline_<interval>`)."""
+
+    event_ms: int = field(name="E")
+    pair: str = field(name="ps")
+    contract_type: str = field(name="ct")
+    candle: ContinuousCandle = field(name="k")
+
+
 class Ticker(msgspec.Struct, frozen=True, gc=False):
-    """Rolling 24 h statistics (`@ticker`); bid and ask are missing on futures."""
+    """Rolling statistics of 24 h (`@ticker`) or of a window (`@ticker_1h`), the latter without bid and ask.
+
+    Futures have neither.
+    """
 
     event_ms: int = field(name="E")
     symbol: str = field(name="s")
@@ -101,6 +129,16 @@ class MiniTicker(msgspec.Struct, frozen=True, gc=False):
     low: str = field(name="l")
     volume: str = field(name="v")
     quote_volume: str = field(name="q")
+
+
+class AveragePrice(msgspec.Struct, frozen=True, gc=False):
+    """Average price of the last few minutes (`@avgPrice`); the interval is `5m`."""
+
+    event_ms: int = field(name="E")
+    symbol: str = field(name="s")
+    interval: str = field(name="i")
+    price: str = field(name="w")
+    trade_ms: int = field(name="T")
 
 
 class BookTicker(msgspec.Struct, frozen=True, gc=False):
@@ -194,7 +232,9 @@ Payload: TypeAlias = (
     Trade
     | AggTrade
     | Kline
+    | ContinuousKline
     | Ticker
+    | AveragePrice
     | MiniTicker
     | BookTicker
     | SpotPartialDepth
@@ -208,6 +248,8 @@ _BY_KIND: Final[Mapping[Kind, type[msgspec.Struct]]] = {
     Kind.TRADE: Trade,
     Kind.AGG_TRADE: AggTrade,
     Kind.KLINE: Kline,
+    Kind.CONTINUOUS_KLINE: ContinuousKline,
+    Kind.AVG_PRICE: AveragePrice,
     Kind.TICKER: Ticker,
     Kind.MINI_TICKER: MiniTicker,
     Kind.BOOK_TICKER: BookTicker,
@@ -216,6 +258,7 @@ _BY_KIND: Final[Mapping[Kind, type[msgspec.Struct]]] = {
     Kind.MARK_PRICE: MarkPrice,
     Kind.FORCE_ORDER: ForceOrder,
     **dict.fromkeys(PARTIAL_DEPTHS, DepthUpdate),
+    **dict.fromkeys(WINDOW_TICKERS, Ticker),
 }
 
 

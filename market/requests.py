@@ -23,7 +23,8 @@ def typed_streams(
 ) -> list[StreamName]:
     """The streams of a typed request of documents 000 and 001: one per symbol, `ALL` as `*`.
 
-    `options`: kline `interval` (1m), depth `level` 5|10|20 (20), markPrice `updateSpeed` 1s|3s (1s).
+    `options`: `interval` of kline and continuousKline (1m), depth `level` 5|10|20 (20), markPrice
+    `updateSpeed` 1s|3s (1s).
     Raises MarketError (bad_request, invalid_stream, invalid_symbol).
     """
     kind = _STREAM_TYPES.get(stream_type)
@@ -57,7 +58,7 @@ def _depth_kind(level: object) -> Kind:
 
 
 def _option(kind: Kind, options: Mapping[str, object]) -> str:
-    if kind is Kind.KLINE:
+    if kind in (Kind.KLINE, Kind.CONTINUOUS_KLINE):
         return str(options.get("interval", "1m"))
     if kind is Kind.MARK_PRICE:
         speed = str(options.get("updateSpeed", "1s"))

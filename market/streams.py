@@ -35,7 +35,12 @@ class Kind(StrEnum):
     """What a stream carries, in Binance's own words; `book` is ours."""
 
     KLINE = "kline"
+    CONTINUOUS_KLINE = "continuousKline"
+    """Candles of a continuous contract, whose symbol is `<pair>_<contract type>`."""
     TICKER = "ticker"
+    TICKER_1H = "ticker_1h"
+    TICKER_4H = "ticker_4h"
+    TICKER_1D = "ticker_1d"
     MINI_TICKER = "miniTicker"
     DEPTH5 = "depth5"
     DEPTH10 = "depth10"
@@ -46,12 +51,15 @@ class Kind(StrEnum):
     BOOK_TICKER = "bookTicker"
     TRADE = "trade"
     AGG_TRADE = "aggTrade"
+    AVG_PRICE = "avgPrice"
     MARK_PRICE = "markPrice"
     FORCE_ORDER = "forceOrder"
 
 
 PARTIAL_DEPTHS: Final = frozenset({Kind.DEPTH5, Kind.DEPTH10, Kind.DEPTH20})
-FUTURES_ONLY: Final = frozenset({Kind.MARK_PRICE, Kind.FORCE_ORDER})
+WINDOW_TICKERS: Final = frozenset({Kind.TICKER_1H, Kind.TICKER_4H, Kind.TICKER_1D})
+SPOT_ONLY: Final = WINDOW_TICKERS | {Kind.AVG_PRICE}
+FUTURES_ONLY: Final = frozenset({Kind.MARK_PRICE, Kind.FORCE_ORDER, Kind.CONTINUOUS_KLINE})
 EVENT_KINDS: Final = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK, Kind.FORCE_ORDER})
 """Kinds of which every message matters; of all others (state kinds) only the latest value does."""
 
@@ -64,25 +72,28 @@ _DEPTH_SPEEDS: Final = {
 }
 _NO_OPTION: Final = frozenset({""})
 _ARRAY_KINDS: Final = {
-    Market.SPOT: frozenset({Kind.MINI_TICKER, Kind.TICKER}),  # its !bookTicker, gone since 2022, had no order
+    Market.SPOT: WINDOW_TICKERS | {Kind.MINI_TICKER, Kind.TICKER},  # its !bookTicker, gone since 2022, had no order
     Market.FUTURES: frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE}),
 }
+_KLINES: Final = frozenset({Kind.KLINE, Kind.CONTINUOUS_KLINE})
 _SYMBOL: Final = re.compile(r"[^\W_][\w-]{0,39}\Z")
+_CONTRACT: Final = re.compile(r"(?P<pair>.+?)_(?:perpetual|current_quarter|next_quarter|tradifi_perpetual)\Z")
 _KIND_AND_OPTION: Final = re.compile(
-    r"kline_(?P<interval>\d{1,2}[smhdwM](?:@\+08:00)?)\Z"
-    r"|(?P<kind>ticker|miniTicker|depth(?:5|10|20)?|bookTicker|book|trade|aggTrade|markPrice|forceOrder)"
+    r"(?P<klines>kline|continuousKline)_(?P<interval>\d{1,2}[smhdwM](?:@\+08:00)?)\Z"
+    r"|(?P<kind>ticker(?:_1h|_4h|_1d)?|miniTicker|depth(?:5|10|20)?|bookTicker|book|trade|aggTrade|avgPrice"
+    r"|markPrice|forceOrder)"
     r"(?:@(?P<speed>\d{1,4}m?s))?\Z"
 )
 # All-market streams as Binance spells them; the value is the kind. `!ticker@arr` is gone from spot.
 _ALL_MARKET: Final = re.compile(
-    r"!(?:(?P<kind>miniTicker|ticker|markPrice|forceOrder)@arr(?:@(?P<option>1s))?|(?P<bare>bookTicker))\Z"
+    r"!(?:(?P<kind>miniTicker|ticker(?:_1h|_4h|_1d)?|markPrice|forceOrder)@arr(?:@(?P<option>1s))?|(?P<bare>bookTicker))\Z"
 )
 
 
 class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """One stream: market, lower-case symbol (`*` = all, `!` = an all-market stream), kind, and the kind's option.
 
-    The option is the interval of a kline (`1m`, on spot also `1m@+08:00`), the speed of depth
+    The option is the interval of klines (`1m`, on spot also `1m@+08:00`), the speed of depth
     (`100ms`) and markPrice (`1s`), and empty otherwise. Build through `parse` or `of`: both check.
     """
 
@@ -108,8 +119,12 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
             raise MarketError(Code.INVALID_SYMBOL, f"Invalid symbol: {symbol[:40]}")
         if kind in FUTURES_ONLY and market is not Market.FUTURES:
             raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on futures")
+        if kind in SPOT_ONLY and market is not Market.SPOT:
+            raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on spot")
         if kind is Kind.BOOK and name == ALL:
             raise MarketError(Code.INVALID_STREAM, "A book is of one symbol")
+        if kind is Kind.CONTINUOUS_KLINE and not _CONTRACT.match(name):
+            raise MarketError(Code.INVALID_STREAM, "A continuous contract is <pair>_<contract type>: btcusdt_perpetual")
         if name == ARRAY and kind not in _ARRAY_KINDS[market]:
             raise MarketError(Code.INVALID_STREAM, f"There is no all-market stream of {kind}")
         if option not in _options(market, kind):
@@ -142,6 +157,12 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
         return self.kind not in EVENT_KINDS
 
     @property
+    def pair(self) -> str:
+        """The symbol that has to trade for the stream to deliver: of a continuous contract its pair, else its own."""
+        contract = _CONTRACT.match(self.symbol) if self.kind is Kind.CONTINUOUS_KLINE else None
+        return contract["pair"] if contract else self.symbol
+
+    @property
     def channel(self) -> str:
         """Redis channel of the stream's messages."""
         return f"md:{self}"
@@ -166,7 +187,7 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
     def _kind_text(self) -> str:
         if not self.option:
             return self.kind.value
-        return f"{self.kind}{'_' if self.kind is Kind.KLINE else '@'}{self.option}"
+        return f"{self.kind}{'_' if self.kind in _KLINES else '@'}{self.option}"
 
     @property
     def _all_text(self) -> str:
@@ -188,7 +209,7 @@ def _parse(text: str, market: Market | None) -> StreamName:
     if every := _ALL_MARKET.match(name):
         kind = Kind(every["kind"] or every["bare"])
         # Names without a prefix mean spot wherever spot has such a stream.
-        spot_has_it = kind is Kind.MINI_TICKER
+        spot_has_it = kind is Kind.MINI_TICKER or kind in SPOT_ONLY
         fallback = Market.SPOT if spot_has_it else Market.FUTURES
         symbol = ALL if kind is Kind.FORCE_ORDER else ARRAY
         return StreamName.of(market or fallback, symbol, kind, every["option"] or "")
@@ -196,7 +217,7 @@ def _parse(text: str, market: Market | None) -> StreamName:
     parts = _KIND_AND_OPTION.match(rest) if at and symbol != ARRAY else None
     if parts is None:
         raise MarketError(Code.INVALID_STREAM, f"Invalid stream: {text[:80]}")
-    kind = Kind(parts["kind"] or Kind.KLINE)
+    kind = Kind(parts["kind"] or parts["klines"])
     fallback = Market.FUTURES if kind in FUTURES_ONLY else Market.SPOT
     return StreamName.of(market or fallback, symbol, kind, parts["interval"] or parts["speed"] or "")
 
@@ -209,4 +230,6 @@ def _options(market: Market, kind: Kind) -> frozenset[str]:
         return SPOT_INTERVALS | {f"{interval}@+08:00" for interval in SPOT_INTERVALS}
     if kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
         return _DEPTH_SPEEDS[market]
+    if kind is Kind.CONTINUOUS_KLINE:
+        return FUTURES_INTERVALS
     return frozenset({"", "1s"}) if kind is Kind.MARK_PRICE else _NO_OPTION

@@ -1,6 +1,5 @@
 """The symbols of a market as exchangeInfo lists them, and the check of what a client asks for."""
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
@@ -56,6 +55,9 @@ class Catalog:
         self.market = market
         self._by_name = {info.symbol: info for info in symbols}
         self.trading = tuple(sorted(name for name, info in self._by_name.items() if info.is_trading))
+        # Of equally near names the last in the alphabet is meant: BTCUSD is BTCUSDT rather than BTCUSDC.
+        self._near = {variant: name for name in self.trading for variant in _variants(name)}
+        self._near |= {name: name for name in self.trading}
 
     @classmethod
     def from_exchange_info(cls, market: Market, body: bytes) -> Self:
@@ -79,8 +81,8 @@ class Catalog:
         """Raise MarketError (unknown_symbol with a suggestion, not_trading) unless `stream` can deliver."""
         if stream.symbol in (ALL, ARRAY):
             return
-        info = self.get(stream.symbol)
-        name = stream.symbol.upper()
+        info = self.get(stream.pair)
+        name = stream.pair.upper()
         if info is None:
             suggestion = self.suggest(name)
             hint = f" Did you mean {suggestion}?" if suggestion else ""
@@ -89,12 +91,20 @@ class Catalog:
             raise MarketError(Code.NOT_TRADING, f"{name} is not trading ({info.status}).")
 
     def suggest(self, symbol: str) -> str | None:
-        """The known symbol that `symbol` most likely meant, or None."""
+        """The trading symbol that `symbol` most likely meant: a base asset's, or one of nearly that name; or None.
+
+        A name is near when one letter is missing, too many, wrong or misplaced. That costs a look-up a
+        letter, and nothing more the more symbols there are: a request may hold a thousand wrong names.
+        """
         name = symbol.upper()
         if f"{name}USDT" in self._by_name:
             return f"{name}USDT"
-        close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.7)
-        return close[0] if close else None
+        return next((self._near[variant] for variant in _variants(name) if variant in self._near), None)
+
+
+def _variants(name: str) -> list[str]:
+    """`name`, and `name` without each of its letters: names one letter apart share one of these."""
+    return [name, *(name[:at] + name[at + 1 :] for at in range(len(name)))]
 
 
 def _symbol_info(symbol: _Symbol) -> SymbolInfo:

@@ -1,14 +1,17 @@
 """Maintained order books on a replica: each follows its book, so that every newcomer gets a snapshot at once."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 import structlog
 
+from bus.base import Bus
 from bus.loglimit import LogLimit
+from market.announcements import REFUSALS_TOPIC, Refusals
 from market.book import BookBuilder, Outcome, decode_book
+from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import StreamName
 from server.arbiter import EPOCH_S
@@ -20,7 +23,10 @@ from server.resume import Resume
 MAX_ASKS: Final = 8
 """Books asked for at once, besides those of new channels; past it a book asks with its next change."""
 
+_REFUSED: Final = MarketError(Code.TOO_MANY_BOOKS, "There is no room for another book now; it begins when there is")
+
 log = structlog.get_logger(__name__)
+_decode_refusals: Final = msgspec.json.Decoder(Refusals).decode
 
 
 class BookChannel(Channel):
@@ -31,13 +37,15 @@ class BookChannel(Channel):
     has brought the book again; `on_lost` is called with each change that comes in the meantime.
     """
 
-    __slots__ = ("_builder", "_malformed_log", "_on_lost", "_snapshot")
+    __slots__ = ("_builder", "_is_refused", "_malformed_log", "_on_lost", "_snapshot")
 
     def __init__(
         self, stream: StreamName, ready: "asyncio.Future[None]", on_lost: Callable[["BookChannel"], None]
     ) -> None:
         super().__init__(stream, ready)
         self._builder = BookBuilder(stream.market)
+        self._is_refused = False
+        """Whether nobody maintains the book, as was last heard."""
         self._on_lost = on_lost
         self._malformed_log = LogLimit()
         self._snapshot: Message | None = None
@@ -99,6 +107,22 @@ class BookChannel(Channel):
         """The changes that a client missed whose book is as of `cursor`; None where that cannot be told."""
         return super().since(cursor) if self.has_book else None
 
+    def refuse(self) -> None:
+        """Tell all members that nobody maintains the book any more, or yet; once until it begins."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._builder.restart()  # what is known of it grows old from now on
+        self._snapshot = None
+        for group in self.groups.values():
+            if (frame := self.notice(group.encoding)) is not None:
+                group.add(frame)
+
+    def notice(self, encoding: Encoding) -> Frame | None:
+        """That there is no room for the book, while that is so."""
+        body = encoding.refusal(self.stream, _REFUSED) if self._is_refused else None
+        return None if body is None else Frame(self.stream, 0, encoding, body)
+
     def renewal(self, encoding: Encoding) -> Frame | None:
         """What makes the book of a member right again that missed some changes: a snapshot behind all that is pending.
 
@@ -122,6 +146,7 @@ class BookChannel(Channel):
         return received_us - last.received_us < EPOCH_S * 1_000_000
 
     def _push(self, message: Message) -> None:
+        self._is_refused = False
         self._snapshot = None
         self.accept(message)
 
@@ -135,11 +160,17 @@ class BookChannel(Channel):
 
 
 class Books:
-    """Where a replica's books come from when it has missed something: the maintainer, asked over the bus."""
+    """Where a replica's books come from when it has missed something: the maintainer, asked over the bus.
 
-    def __init__(self, resume: Resume) -> None:
+    `channels` are the replica's, by stream. Make it before the bus is started.
+    """
+
+    def __init__(self, bus: Bus, resume: Resume, channels: Mapping[StreamName, Channel]) -> None:
+        self.invalid_total = 0
         self._resume = resume
+        self._channels = channels
         self._asking: dict[BookChannel, asyncio.Task[None]] = {}
+        bus.listen(REFUSALS_TOPIC, self._hear_refusals)
 
     def open(self, stream: StreamName, ready: "asyncio.Future[None]") -> BookChannel:
         """A channel that asks for its book whenever it has lost it."""
@@ -163,6 +194,19 @@ class Books:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _hear_refusals(self, body: bytes) -> None:
+        """Tell the members of books that an ingestor has no room for."""
+        try:
+            streams = [StreamName.parse(name) for name in _decode_refusals(body).streams]
+        except (msgspec.MsgspecError, ValueError) as error:
+            self.invalid_total += 1
+            log.warning("refusals not understood", error=str(error))
+            return
+        for stream in streams:
+            channel = self._channels.get(stream)
+            if isinstance(channel, BookChannel):
+                channel.refuse()
 
     def _ask_for(self, channel: BookChannel) -> None:
         if channel not in self._asking and len(self._asking) < MAX_ASKS:

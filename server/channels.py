@@ -17,6 +17,7 @@ from server.arbiter import Hole
 from server.arbitration import arbiter_of
 from server.delivery import Delivery
 from server.encodings import Encoding
+from server.frames import Frame
 from server.groups import Figures, Group, Pace
 
 log = structlog.get_logger(__name__)
@@ -89,6 +90,10 @@ class Channel:
     def snapshot(self) -> Message | None:
         """What a new subscriber is shown first: of a state stream the latest value, of an event stream nothing."""
         return self.last if self.stream.is_state else None
+
+    def notice(self, encoding: Encoding) -> Frame | None:  # noqa: ARG002 # a book has one
+        """What a newcomer is told that is no message of the stream: nothing, where nothing is wrong."""
+        return None
 
     def since(self, cursor: int) -> list[Message] | None:
         """What a client that has seen `cursor` missed, in order; None where that cannot be told.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+from market.errors import MarketError
 from market.messages import Message
 from market.streams import StreamName
 
@@ -24,6 +25,13 @@ class Encoding(ABC):
         None where the protocol has no words for it: values of a state stream are then replaced
         silently, and a client that would miss an event is let go before it does.
         """
+
+    def refusal(self, stream: StreamName, error: MarketError) -> bytes | None:  # noqa: ARG002 # for those who have words
+        """The body that tells a client why nothing comes of a stream that it has joined.
+
+        None where the protocol has no words for it.
+        """
+        return None
 
 
 def gap_reason(stream: StreamName, *, upstream: bool) -> str:

@@ -41,7 +41,8 @@ class Flights(Generic[T]):
     async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of `work`, which is begun unless it is under way.
 
-        Raises what the work raises, and MarketError (rate_limited) where MAX_FLIGHTS are under way.
+        Raises what the work raises, and MarketError: rate_limited where MAX_FLIGHTS are under way,
+        upstream_unavailable where the work was given up, which is no cancellation of the asker.
         """
         flight = self._flights.get(key)
         if flight is None:
@@ -54,6 +55,11 @@ class Flights(Generic[T]):
         flight.waiting += 1
         try:
             return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            asker = asyncio.current_task()
+            if flight.task.cancelled() and not (asker and asker.cancelling()):
+                raise MarketError(Code.UPSTREAM, "The question was given up: this server stops") from None
+            raise
         finally:
             flight.waiting -= 1
 

@@ -16,11 +16,6 @@ from server.frames import Batch, Frame
 log = structlog.get_logger(__name__)
 
 
-def frame_of(message: Message, encoding: Encoding) -> Frame:
-    """The frame that carries `message`. Raises ValueError for a payload that the encoding cannot read."""
-    return Frame(message.stream, message.cursor, encoding, encoding.encode(message))
-
-
 class Pace(NamedTuple):
     """At most one message per `interval_ms`: the latest, if it is news.
 
@@ -63,7 +58,9 @@ class Group:
         if self.pace is not None:
             self._latest = message
         elif (frame := self.encode(message)) is not None:
-            self.add(frame)
+            if not self._pending:  # `add` without the call: this is the hot path
+                self._delivery.schedule_group(self)
+            self._pending.append(frame)
 
     @property
     def held(self) -> Message | None:
@@ -108,7 +105,7 @@ class Group:
     def encode(self, message: Message) -> Frame | None:
         """The frame that carries `message`; None for one that cannot be encoded, which is counted."""
         encoding = self.encoding
-        try:  # `frame_of` without the call: this is the hot path
+        try:
             return Frame(message.stream, message.cursor, encoding, encoding.encode(message))
         except ValueError as error:  # a payload that the exchange changed: this stream's problem alone
             self._figures.encode_errors_total += 1

@@ -55,7 +55,7 @@ class Hub:
         self._trading: dict[Market, tuple[str, ...]] = {}
         self._beats = Beats()
         self.resume = Resume(bus, replica)
-        self._books = Books(self.resume)
+        self.books = Books(bus, self.resume, self._channels)
         self.arbitration = ArbitrationFigures()
         self.repairs = Repairs(bus)
         self._demand_changed = asyncio.Event()
@@ -78,7 +78,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._books.close()
+        await self.books.close()
         await self.repairs.close()
         self._beats.close()
         for channel in self._channels.values():
@@ -257,7 +257,7 @@ class Hub:
             self._spawn(self._await_parts(every))
             return every
         if stream.kind is Kind.BOOK:
-            channel: Channel = self._books.open(stream, ready)
+            channel: Channel = self.books.open(stream, ready)
         else:
             channel = ArbitratedChannel(stream, ready, self.arbitration, self.repairs.watch)
         self._channels[stream] = channel
@@ -303,7 +303,7 @@ class Hub:
             for channel, data in zip(channels, stored, strict=True):
                 if data is not None and channel.last is None:
                     channel.begin(Message.decode(channel.stream, data))
-            await self._books.load(channels)
+            await self.books.load(channels)
         finally:
             for channel in channels:
                 channel.ready.set_result(None)

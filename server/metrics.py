@@ -92,8 +92,10 @@ class ReplicaMetrics(Collector):
         yield _counter("control_requests_dropped", "Control requests past the limit", control.dropped_total)
         yield _counter("control_requests_malformed", "Control requests not understood", control.malformed_total)
         yield _counter("resume_questions", "Questions to ingestors about the past", hub.resume.asked_total)
+        yield _counter("resume_unasked", "Questions not asked: too many were under way", hub.resume.unasked_total)
         yield _counter("resume_unanswered", "Questions that no ingestor answered", hub.resume.unanswered_total)
         yield _counter("resume_malformed", "Answers that were not understood", hub.resume.invalid_total)
+        yield _counter("refusals_malformed", "Refusals of books not understood", hub.books.invalid_total)
         yield from self._arbitration()
         yield from self._ingestors()
         yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
@@ -108,6 +110,20 @@ class ReplicaMetrics(Collector):
         yield connections
 
     def _ingestors(self) -> Iterator[Metric]:
+        """What the live ingestors say of their memory and their books, added up: a label each would have no bound."""
+        feeds = self._liveness.feeds
+        remembered = sum(feed.remembered for feed in feeds)
+        forgotten = sum(feed.forgotten_total for feed in feeds)
+        cut = sum(feed.cut_total for feed in feeds)
+        refused = sum(feed.books_refused for feed in feeds)
+        yield _gauge("ingestor_remembered_streams", "Event streams whose past ingestors remember", remembered)
+        yield _counter("ingestor_forgotten_streams", "Pasts that ingestors gave up for want of room", forgotten)
+        yield _counter("ingestor_cut_answers", "Answers about the past that were cut short", cut)
+        yield _gauge("ingestor_books", "Books that ingestors maintain", sum(feed.books for feed in feeds))
+        yield _gauge("ingestor_books_refused", "Books wanted that ingestors have no room for", refused)
+        yield from self._upstream_connections()
+
+    def _upstream_connections(self) -> Iterator[Metric]:
         """How the live ingestors' connections to the exchange fare, as they announce it."""
         opened = CounterMetricFamily(
             "tickcast_upstream_opened", "Connections to the exchange that were opened", labels=["ingestor"]

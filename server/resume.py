@@ -55,6 +55,8 @@ class Resume:
         self._numbers = itertools.count(1)
         self._asks: dict[int, _Ask] = {}
         self.asked_total = 0
+        self.unasked_total = 0
+        """Questions that were not asked because MAX_ASKS were under way."""
         self.unanswered_total = 0
         self.invalid_total = 0
         bus.listen(resume_answers(replica), self._hear)
@@ -83,6 +85,7 @@ class Resume:
     async def _ask(self, ask: ResumeAsk) -> ResumeAnswer | None:
         """What ingestors answer, the first of them that knows each stream; None where none does in time."""
         if len(self._asks) >= MAX_ASKS:
+            self.unasked_total += 1
             return None
         asking = self._asks[ask.ask] = _Ask(ask)
         self.asked_total += 1

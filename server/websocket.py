@@ -35,11 +35,14 @@ class WebSocket(asyncio.Protocol):
     connection is over, `on_slow` when the client has lagged for too long, `on_pong` with the payload
     of every pong, `on_ping` with that of every ping, which is answered here. `deflate` says that
     permessage-deflate was negotiated, without context takeover for what the client sends.
+
+    Nothing is read from a client that lags, so that answers cannot pile up, nor while its door holds it.
     """
 
     __slots__ = (
         "_closing",
         "_deflate",
+        "_is_held",
         "_max_bytes",
         "_on_lost",
         "_on_message",
@@ -72,6 +75,7 @@ class WebSocket(asyncio.Protocol):
         self._max_bytes = max_bytes
         self._deflate = deflate
         self._parser: _Incoming | None = None
+        self._is_held = False
         self._closing = False
         self._over = False
         self.outbox = Outbox(transport, delivery, on_slow, deflate=deflate)
@@ -101,10 +105,12 @@ class WebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The transport is full (asyncio.Protocol)."""
         self.outbox.pause()
+        self._set_reading()
 
     def resume_writing(self) -> None:
         """The transport has room again (asyncio.Protocol)."""
         self.outbox.resume()
+        self._set_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """The connection is over (asyncio.Protocol)."""
@@ -114,13 +120,14 @@ class WebSocket(asyncio.Protocol):
             on_lost()
 
     def pause_reading(self) -> None:
-        """Take nothing more from the client for now."""
-        self._transport.pause_reading()
+        """Take nothing more from the client until `resume_reading`."""
+        self._is_held = True
+        self._set_reading()
 
     def resume_reading(self) -> None:
-        """Take from the client again."""
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        """Take from the client again, as soon as it does not lag."""
+        self._is_held = False
+        self._set_reading()
 
     def ping(self, payload: bytes = b"") -> None:
         """Ask for a pong with this payload of at most 125 bytes (RFC 6455, 5.5.2)."""
@@ -140,6 +147,14 @@ class WebSocket(asyncio.Protocol):
         """End a client that does not read: a close frame if there is still room for it, then nothing more."""
         self.close(reason)
         self._end()
+
+    def _set_reading(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._is_held or self.outbox.lags:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _end(self) -> None:
         """Send what is written, then end the connection."""

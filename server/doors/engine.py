@@ -14,6 +14,7 @@ import base64
 import secrets
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,8 @@ from server.http_answers import ok
 
 CONNECT_TIMEOUT_S: Final = 45.0
 """How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""
+CLOSE_S: Final = 1.0
+"""How long what runs for a session may go on once all are closed, in s."""
 _SID_BYTES: Final = 15
 _PACKETS: Final = "text/plain; charset=UTF-8"
 _KEPT: Final = {"Authorization": "HTTP_AUTHORIZATION", "Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
@@ -64,6 +67,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self.strangers = Deadlines[EngineSocket](connect_timeout_s, self._give_up)
         """Sessions without a namespace."""
         self._background: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
         """Serve every method at `engineio_path`: those that mean nothing get Engine.IO's refusal."""
@@ -86,12 +90,17 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self.sockets.pop(session.sid, None)
 
     async def close_all(self) -> None:
-        """Close every session and stop the timers."""
+        """Close every session, open no more, stop the timers and give up what is still to be answered."""
+        self._is_closing = True
         for session in tuple(self.sockets.values()):
-            await session.close()
+            await session.shut_down()
         self.heartbeat.close()
         self.strangers.close()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._background:
+            _, unfinished = await asyncio.wait(self._background, timeout=CLOSE_S)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answer one request to `/socket.io/`."""
@@ -119,6 +128,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return _refused(EngineError.BAD_VERSION, headers)
         if (transport == "websocket") is not _is_upgrade(request):
             return _refused(EngineError.BAD_REQUEST, headers)
+        if self._is_closing:
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down", headers=headers)
         session = EngineSocket(self, self.generate_id())
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None

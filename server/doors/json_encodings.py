@@ -11,11 +11,13 @@ from typing import Final
 import msgspec
 
 from market import views
+from market.errors import MarketError
 from market.messages import Message
 from market.payloads import BookTicker
 from market.requests import asset_of
 from market.streams import ARRAY, PARTIAL_DEPTHS, Market, StreamName
 from server.encodings import Encoding, gap_reason
+from server.refusals import refusal_of
 
 _decode_book: Final = msgspec.json.Decoder(BookTicker).decode
 
@@ -41,6 +43,11 @@ class _StreamMessages(Encoding):
         """`gap {stream, missed, until, reason}`: `missed` messages were left out, the last with cursor `until`."""
         left_out = _left_out(stream, missed, until, upstream=upstream)
         return b'{"type":"gap","stream":%b,%b}' % (self._name(stream), left_out)
+
+    def refusal(self, stream: StreamName, error: MarketError) -> bytes:
+        """`error {message, code, stream}`."""
+        body = refusal_of(error).body | {"stream": msgspec.Raw(self._name(stream))}
+        return msgspec.json.encode({"type": "error"} | body)
 
     def _name(self, stream: StreamName) -> bytes:
         return _json_name(stream, self._prefixed)

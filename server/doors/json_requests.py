@@ -12,9 +12,9 @@ import msgspec
 from market.errors import Code, MarketError
 from market.requests import asset_of, asset_stream, typed_streams
 from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
-from server.doors.socketio_requests import MAX_CURSORS, THROTTLES
-from server.every import every_of, is_every
+from server.every import is_every
 from server.groups import Pace
+from server.wishes import cursors_of, pace_of
 
 PRICE_PACE: Final = Pace(1000)
 """How often document 004's clients hear of a price unless they ask for another pace: about once a second."""
@@ -22,6 +22,8 @@ DEFAULT_ROWS: Final = 500
 MAX_ROWS: Final = 1000
 """Candles in one answer (document 001)."""
 _EVERY_LIQUIDATION: Final = "_global_"
+_ANY_SYMBOL: Final = "any_perpetual"
+"""One that streams of every kind may have."""
 _MARKETS: Final = frozenset(Market)
 
 Check: TypeAlias = Callable[[StreamName], None]
@@ -196,7 +198,9 @@ def _typed(message: ClientMessage, check: Check, limit: int) -> Command:
         if symbols[0].upper() == "ALL":
             return UnsubscribeAll({"streamType": stream_type, "symbols": symbols})
     options, market = _options(message), _market(message.market)
-    pattern = typed_streams(stream_type, [ALL], options, market)[0]  # refuses type and options once, not by symbol
+    pattern = typed_streams(stream_type, [_ANY_SYMBOL], options, market)[
+        0
+    ]  # refuses type and options once, not by symbol
     symbols = _names(message.symbols, wrong, empty, limit)
 
     def item(symbol: str) -> Item:
@@ -265,27 +269,10 @@ def _subscribe(
 ) -> Subscribe:
     key = "stream" if message.raw_streams is not None else "symbol"
     items, rejected = _items(names, item, key, check)
-    pace = _pace(message.throttle) or (PRICE_PACE if echo is None else None)
-    since = _since(message, items)
-    return Subscribe(items, rejected, echo, pace, message.snapshot is not False, since)
-
-
-def _since(message: ClientMessage, items: list[Item]) -> dict[StreamName, int]:
-    """The cursors of what is asked for, by name or as a symbol of ALL; others mean nothing here."""
+    pace = pace_of(message.throttle) or (PRICE_PACE if echo is None else None)
     cursors: dict[str, int] = _convert(message.since, dict[str, int], "since must map streams to cursors") or {}
-    if len(cursors) > MAX_CURSORS:
-        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_CURSORS} cursors in since")
-    wanted = {item.stream for item in items}
-    market = _market(message.market)
-    since = {}
-    for name, cursor in cursors.items():
-        try:
-            stream = StreamName.parse(name, market)
-        except MarketError:
-            continue
-        if not is_every(stream) and (stream in wanted or every_of(stream) in wanted):
-            since[stream] = cursor
-    return since
+    since = cursors_of(cursors, {item.sent: item.stream for item in items}, _market(message.market))
+    return Subscribe(items, rejected, echo, pace, message.snapshot is not False, since)
 
 
 def _items(
@@ -344,15 +331,6 @@ def _options(message: ClientMessage) -> dict[str, str | int]:
 def _market(value: object) -> Market | None:
     market: Market | None = _convert(value, Market, "market must be spot or futures")
     return market
-
-
-def _pace(value: object) -> Pace | None:
-    if value is None:
-        return None
-    interval_ms = next((throttle for throttle in THROTTLES if throttle == value), None)
-    if interval_ms is None:
-        raise _bad(f"throttle must be one of {', '.join(map(str, THROTTLES))} (ms)")
-    return Pace(interval_ms)
 
 
 def _whole_number(value: object, name: str) -> int | None:

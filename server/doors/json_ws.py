@@ -18,10 +18,8 @@ from aiohttp import web
 
 from binance.errors import RestError
 from market.errors import Code, MarketError
-from market.messages import Message
 from market.streams import Market, StreamName
 from server.catalogs import Catalogs
-from server.channels import Channel
 from server.connections import MAX_STREAMS, CloseReason
 from server.delivery import Delivery
 from server.doors.heartbeat import Heartbeat
@@ -40,6 +38,7 @@ from server.doors.json_requests import (
 )
 from server.doors.raw import RawConnection
 from server.encodings import Encoding
+from server.first_sight import first_sight
 from server.frames import Batch, Frame
 from server.handshake import take_over
 from server.history import History, KlineQuery
@@ -181,7 +180,7 @@ class JsonDoor:
     async def _work_off(self, connection: JsonConnection, inbox: deque[str | bytes]) -> None:
         while inbox:
             await self._take(connection, inbox.popleft())
-            if len(inbox) == MAX_INBOX // 2 and not connection.ws.outbox.lags:
+            if len(inbox) == MAX_INBOX // 2:
                 connection.ws.resume_reading()
         connection.inbox = connection.worker = None
 
@@ -233,10 +232,12 @@ class JsonDoor:
             encoding = self._encodings[item.form]
             pace = request.pace if item.stream.is_state else None
             channel = self._hub.join(connection, item.stream, encoding, pace)
-            messages, complete = _first_sight(connection, channel, encoding, request)
-            resent += filter(None, map(connection.groups[item.stream, encoding].encode, messages))
-            if complete is not None:
-                recovered[item.sent] = complete
+            sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
+            encode = connection.groups[item.stream, encoding].encode
+            frames = map(encode, [*sight.missed, *sight.snapshots])
+            resent += filter(None, [*frames, channel.notice(encoding)])
+            if sight.recovered is not None:
+                recovered[item.sent] = sight.recovered
         self._acknowledge(connection, request, "subscribed", recovered)
         if resent:
             connection.send(Batch(resent))
@@ -312,25 +313,3 @@ class JsonDoor:
 
 def _held(connection: JsonConnection, encoding: Encoding) -> Collection[StreamName]:
     return [stream for stream, held in connection.groups if held is encoding]
-
-
-def _first_sight(
-    connection: JsonConnection, channel: Channel, encoding: Encoding, request: Subscribe
-) -> tuple[list[Message], bool | None]:
-    """What a new member is sent behind its acknowledgement, and whether all that it asked to have resent is there.
-
-    That is, of each part, what was missed since the client's cursor, or the latest value. What a new
-    member of ALL gets by name anyway is left out.
-    """
-    recovered: bool | None = None
-    messages: list[Message] = []
-    for part in channel.parts:
-        since = request.since.get(part.stream)
-        missed = None if since is None else part.since(since)
-        if since is not None:
-            recovered = missed is not None and recovered is not False
-        if missed is not None:
-            messages += missed
-        elif request.snapshot and (part is channel or (part.stream, encoding) not in connection.groups):
-            messages += filter(None, [part.snapshot])
-    return messages, recovered

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from market.errors import MarketError
 from market.messages import Message
 from market.streams import StreamName
 from server.doors.packets import ACK, CONNECT_ERROR, EVENT, Packet, check
@@ -69,6 +70,11 @@ class MsgpackEncoding(Encoding):
     def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes | None:
         """The notice of a gap."""
         text = self._text.gap(stream, missed, until, upstream=upstream)
+        return None if text is None else _convert(text)
+
+    def refusal(self, stream: StreamName, error: MarketError) -> bytes | None:
+        """The notice of a stream that does not come."""
+        text = self._text.refusal(stream, error)
         return None if text is None else _convert(text)
 
 

@@ -10,14 +10,13 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import web
 
-from binance.errors import BinanceError
 from binance.rest import RestClient
 from bus.base import Bus
 from market import views
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.payloads import Ticker, ticker_from_rest
-from market.streams import Kind, Market, StreamName, price_key
+from market.streams import ALL, ARRAY, Kind, Market, StreamName, price_key
 from market.symbols import Catalog
 from server.catalogs import Catalogs
 from server.doors.rest_guard import as_json
@@ -29,6 +28,8 @@ from server.metrics import CONTENT_TYPE, ReplicaMetrics
 
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
+
+_KLINE_PARAMETERS: Final = ("market", "interval", "limit", "startTime", "endTime")
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
 
@@ -161,10 +162,7 @@ class RestDoor:
         (cached,) = await self._bus.get([price_key(stream.symbol)])
         if cached is not None:
             return _success(msgspec.Raw(cached), source="cache")
-        try:
-            body = await self._rest.ticker_24h(Market.SPOT, [stream.symbol.upper()])
-        except BinanceError as error:
-            raise MarketError(Code.UNKNOWN_SYMBOL, f"Unknown symbol: {stream.symbol.upper()}") from error
+        body = await self._rest.ticker_24h(Market.SPOT, [stream.symbol.upper()])
         return _success(msgspec.Raw(views.price_update(ticker_from_rest(body))), source="api")
 
     async def _latest_prices(self, _request: web.Request) -> web.Response:
@@ -187,7 +185,7 @@ class RestDoor:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     def _active_symbols(self) -> list[str]:
-        return sorted({stream.symbol.upper() for stream in self._hub.streams})
+        return sorted({stream.pair.upper() for stream in self._hub.streams if stream.symbol not in (ALL, ARRAY)})
 
     def _uptime(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
@@ -197,6 +195,9 @@ class RestDoor:
 
 def _kline_query(request: web.Request) -> KlineQuery:
     query = request.query
+    for name in _KLINE_PARAMETERS:
+        if len(query.getall(name, ())) > 1:
+            raise MarketError(Code.BAD_REQUEST, f"{name} is given more than once")
     try:
         market = Market(query.get("market", "spot"))
     except ValueError:

@@ -14,7 +14,6 @@ from binance.errors import RestError
 from bus.base import Bus
 from market.announcements import Source
 from market.errors import Code, MarketError
-from market.messages import Message
 from market.streams import StreamName
 from server.catalogs import Catalogs
 from server.channels import Channel
@@ -28,8 +27,10 @@ from server.doors.socket_server import Answer, ClientEvent, Reply, SocketServer
 from server.doors.socketio_encodings import event_text
 from server.doors.socketio_requests import Form, Request, parse_request
 from server.encodings import Encoding
+from server.every import is_every
+from server.first_sight import FirstSight, first_sight
 from server.frames import Batch, Frame
-from server.groups import Group, Pace
+from server.groups import Pace
 from server.history import History
 from server.history_requests import check_symbol, parse_kline_query
 from server.hub import Hub
@@ -59,7 +60,9 @@ class SocketIOConnection(Connection):
 
     def send(self, batch: Batch) -> None:
         """Send frames that `socketio_encodings` made."""
-        self.session.send_batch(batch)
+        outbox = self.session.outbox  # not `send_batch`: the hot path, once for each member
+        if outbox is not None:
+            outbox.send(batch)
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
         """Owe the client nothing more of a stream."""
@@ -238,10 +241,13 @@ class SocketIODoor:
         for item in request.items:
             pace = self._ticks if request.form is Form.ASSETS else request.pace if item.stream.is_state else None
             channel = self._hub.join(connection, item.stream, encoding, pace)
-            group = connection.groups[item.stream, encoding]
-            entry, messages = _first_sight(channel, request, connection, group, in_reply=in_reply)
-            subscribed.append(entry)
-            resent += filter(None, map(group.encode, messages))
+            sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
+            # The latest values of ALL would make an acknowledgement of hundreds of kilobytes.
+            in_entry = in_reply and not is_every(item.stream)
+            subscribed.append(_subscription(channel, sight, in_entry=in_entry))
+            behind = sight.missed if in_entry else [*sight.missed, *sight.snapshots]
+            frames = map(connection.groups[item.stream, encoding].encode, behind)
+            resent += filter(None, [*frames, channel.notice(encoding)])
         batches = [Batch(resent)] if resent else []
         if not in_reply:
             for batch in batches:
@@ -291,38 +297,12 @@ def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:
     raise MarketError(Code.UNKNOWN_EVENT, f"Unknown event: {str(event.name)[:40]}")
 
 
-def _first_sight(
-    channel: Channel, request: Request, connection: Connection, group: Group, *, in_reply: bool
-) -> tuple[dict[str, object], list[Message]]:
-    """A new member's entry in the acknowledgement, and what it is sent right behind that.
-
-    That is, of each part, what was missed since the client's cursor, or the latest value; of a single
-    stream the latter goes into the entry. What a new member of ALL gets by name anyway is left out.
-    """
+def _subscription(channel: Channel, sight: FirstSight, *, in_entry: bool) -> dict[str, object]:
+    """What the acknowledgement says of one stream."""
     last = channel.last
     entry: dict[str, object] = {"stream": str(channel.stream), "cursor": last.cursor if last else None}
-    entry["snapshot"] = None
-    recovered = []
-    messages: list[Message] = []
-    for part in channel.parts:
-        since = request.since.get(part.stream)
-        missed = None if since is None else part.since(since)
-        if since is not None:
-            recovered.append(missed is not None)
-        if missed is not None:
-            messages += missed
-        elif (snapshot := part.snapshot) is None or not request.snapshot:
-            continue
-        elif part is not channel:
-            if (part.stream, group.encoding) not in connection.groups:
-                messages.append(snapshot)
-        elif in_reply:
-            entry["snapshot"] = msgspec.Raw(snapshot.payload)
-        else:
-            messages.append(snapshot)
-    if recovered:
-        entry["recovered"] = all(recovered)
-    return entry, messages
+    entry["snapshot"] = msgspec.Raw(sight.snapshots[0].payload) if in_entry and sight.snapshots else None
+    return entry if sight.recovered is None else entry | {"recovered": sight.recovered}
 
 
 def _rejections(request: Request) -> list[dict[str, str]]:

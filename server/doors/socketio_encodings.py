@@ -6,11 +6,13 @@ from functools import lru_cache
 import msgspec
 
 from market import views
+from market.errors import MarketError
 from market.messages import Message
 from market.payloads import Ticker
 from market.requests import asset_of
 from market.streams import StreamName
 from server.encodings import Encoding, gap_reason
+from server.refusals import refusal_of
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
 
@@ -32,6 +34,10 @@ class _TextEvents(Encoding):
     def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
         """`gap {stream, missed, until, reason}`: `missed` messages were left out, the last with cursor `until`."""
         return event_text("gap", gap_body(stream, missed, until, upstream=upstream))
+
+    def refusal(self, stream: StreamName, error: MarketError) -> bytes:
+        """`error {code, message, stream}`."""
+        return event_text("error", refusal_of(error).body | {"stream": str(stream)})
 
 
 class KindEvents(_TextEvents):

@@ -3,7 +3,6 @@
 002: `{symbols}`; 003: one array of assets; full: `{streams}` or `{streamType, symbols, options, market}`.
 """
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -16,13 +15,9 @@ from server.catalogs import Catalogs
 from server.doors.msgpack import MsgpackEncoding
 from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
 from server.encodings import Encoding
-from server.every import every_of, is_every
 from server.groups import Pace
+from server.wishes import cursors_of, pace_of
 
-THROTTLES: Final = (100, 250, 500, 1000)
-"""The paces that a client may ask for, in ms: members of one share frames."""
-MAX_CURSORS: Final = 4096
-"""Cursors that one request may bring: with ALL one a symbol."""
 SHAPES: Final = "an array of assets, {symbols}, {streams} or {streamType, symbols, options, market}"
 
 
@@ -101,7 +96,7 @@ def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
     """The request in `data`, whose names are checked one by one.
 
     Raises MarketError for what is not a request at all (bad_request) or names more than `limit`
-    streams or MAX_CURSORS cursors (too_many_streams).
+    streams or wishes.MAX_CURSORS cursors (too_many_streams).
     """
     if isinstance(data, list):
         form, body = Form.ASSETS, _Body(symbols=_convert(data, list[str]))
@@ -124,15 +119,8 @@ def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
             items.setdefault(stream, Item(name, stream))
         except MarketError as error:
             rejected.append(Rejection(name[:80], error))
-    return Request(form, list(items.values()), rejected, body.snapshot, _pace(body.throttle), _since(items, body))
-
-
-def _pace(throttle: int | None) -> Pace | None:
-    if throttle is None:
-        return None
-    if throttle not in THROTTLES:
-        raise MarketError(Code.BAD_REQUEST, f"throttle must be one of {', '.join(map(str, THROTTLES))} (ms)")
-    return Pace(throttle)
+    since = cursors_of(body.since, {item.sent: item.stream for item in items.values()}, body.market)
+    return Request(form, list(items.values()), rejected, body.snapshot, pace_of(body.throttle), since)
 
 
 def _stream(form: Form, name: str, body: _Body) -> StreamName:
@@ -143,31 +131,6 @@ def _stream(form: Form, name: str, body: _Body) -> StreamName:
     if body.stream_type is None:
         return StreamName.parse(name, body.market)
     return typed_streams(body.stream_type, [name], body.options, body.market)[0]
-
-
-def _since(items: Mapping[StreamName, Item], body: _Body) -> dict[StreamName, int]:
-    """The cursors of what is asked for, by name or as a symbol of ALL; others mean nothing here."""
-    if len(body.since) > MAX_CURSORS:
-        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_CURSORS} cursors in since")
-    sent = {item.sent: item.stream for item in items.values()}
-    has_every = any(map(is_every, items))
-    since = {}
-    for name, cursor in body.since.items():
-        stream = sent.get(name) or _parsed(name, body.market)
-        if (
-            stream is not None
-            and not is_every(stream)
-            and (stream in items or (has_every and every_of(stream) in items))
-        ):
-            since[stream] = cursor
-    return since
-
-
-def _parsed(name: str, market: Market | None) -> StreamName | None:
-    try:
-        return StreamName.parse(name, market)
-    except MarketError:
-        return None
 
 
 def _convert(data: object, kind: type[Any]) -> Any:  # noqa: ANN401 # an instance of `kind`

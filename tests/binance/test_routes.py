@@ -20,6 +20,9 @@ from market.streams import StreamName
         ("futures:btcusdt@ticker", Route.FUTURES_MARKET),
         ("btcusdt@markPrice@1s", Route.FUTURES_MARKET),
         ("!forceOrder@arr", Route.FUTURES_MARKET),
+        ("btcusdt_perpetual@continuousKline_1m", Route.FUTURES_MARKET),
+        ("btcusdt@avgPrice", Route.SPOT),
+        ("btcusdt@ticker_1h", Route.SPOT),
     ],
 )
 def test_each_stream_has_the_route_on_which_binance_delivers_it(text: str, route: Route) -> None:
@@ -46,6 +49,8 @@ def test_names_in_urls_are_percent_encoded_where_they_must_be() -> None:
     [
         ("spot:!miniTicker@arr", True),
         ("spot:!ticker@arr", False),
+        ("spot:!ticker_1h@arr", True),
+        ("btcusdt_perpetual@continuousKline_1m", True),
         ("spot:*@miniTicker", False),
         ("spot:*@kline_1m", False),
         ("spot:btcusdt@book", False),

@@ -15,8 +15,10 @@ from market.streams import ALL, ARRAY, Kind, Market, StreamName
 START = 1_795_167_595_000
 SPOT_KINDS = ("trade", "aggTrade", "bookTicker", "depth", "depth@100ms", "depth5", "depth20@100ms", "ticker")
 SPOT_NAMES = [f"btcusdt@{kind}" for kind in (*SPOT_KINDS, "miniTicker", "kline_1s", "kline_1m", "kline_1d@+08:00")]
+SPOT_NAMES += [f"btcusdt@{kind}" for kind in ("avgPrice", "ticker_1h", "ticker_4h", "ticker_1d")]
 FUTURES_KINDS = ("trade", "aggTrade", "bookTicker", "depth@100ms", "depth@500ms", "depth10", "ticker", "miniTicker")
 FUTURES_NAMES = [f"btcusdt@{kind}" for kind in (*FUTURES_KINDS, "kline_1m", "markPrice", "markPrice@1s", "forceOrder")]
+FUTURES_NAMES += ["btcusdt_perpetual@continuousKline_1m"]
 FUTURES_ALL = ["!miniTicker@arr", "!ticker@arr", "!bookTicker", "!markPrice@arr@1s", "!forceOrder@arr"]
 
 
@@ -30,7 +32,7 @@ class Tape:
         self.simulation = Simulation(
             self.venue, feed, symbols=symbols, seed=seed, trades_per_second=rate, start_ms=START
         )
-        wanted = [(Market.SPOT, name) for name in [*SPOT_NAMES, "!miniTicker@arr"]]
+        wanted = [(Market.SPOT, name) for name in [*SPOT_NAMES, "!miniTicker@arr", "!ticker_1h@arr"]]
         wanted += [(Market.FUTURES, name) for name in FUTURES_NAMES + FUTURES_ALL]
         for market, name in wanted if streams else ():
             feed.want(StreamName.parse(name, market))
@@ -75,6 +77,9 @@ def test_every_wanted_stream_speaks_and_decodes(tape: Tape) -> None:
         ("spot:btcusdt@ticker", "e,E,s,p,P,w,x,c,Q,b,B,a,A,o,h,l,v,q,O,C,F,L,n"),
         ("spot:btcusdt@miniTicker", "e,E,s,c,o,h,l,v,q"),
         ("spot:btcusdt@kline_1m", "e,E,s,k"),
+        ("spot:btcusdt@avgPrice", "e,E,s,i,w,T"),
+        ("spot:btcusdt@ticker_1h", "e,E,s,p,P,o,h,l,c,w,v,q,O,C,F,L,n"),
+        ("futures:btcusdt_perpetual@continuousKline_1m", "e,E,ps,ct,k"),
         ("futures:btcusdt@trade", "e,E,T,s,t,p,q,X,m,st"),
         ("futures:btcusdt@aggTrade", "e,E,a,s,p,q,nq,f,l,T,m,st"),
         ("futures:btcusdt@bookTicker", "e,u,s,ps,b,B,a,A,T,E,st"),
@@ -95,6 +100,36 @@ def test_futures_klines_have_blanks_inside_k_and_spot_klines_have_none(tape: Tap
             assert (b'", "' in payload) == (stream.market is Market.FUTURES)
             order = ",".join(json.loads(payload)["k"])
             assert order == "t,T,s,i,f,L,o,c,h,l,v,n,x,q,V,Q,B"
+
+
+def test_a_perpetuals_candles_are_those_of_its_continuous_contract(tape: Tape) -> None:
+    own = [message["k"] for message in tape.of("futures:btcusdt@kline_1m")]
+    continuous = tape.of("btcusdt_perpetual@continuousKline_1m")
+    assert {(message["ps"], message["ct"]) for message in continuous} == {("BTCUSDT", "PERPETUAL")}
+    assert [message["k"] for message in continuous] == [{key: k[key] for key in k if key != "s"} for k in own]
+
+
+def test_a_window_tickers_figures_are_those_of_the_candles_in_it(tape: Tape) -> None:
+    instrument = tape.venue.instruments[Market.SPOT, "BTCUSDT"]
+    for name, minutes in (("1h", 60), ("4h", 240), ("1d", 1440)):
+        ticker = tape.of(f"btcusdt@ticker_{name}")[-1]
+        assert ticker["e"] == f"{name}Ticker"
+        assert ticker["O"] % 60_000 == 0
+        assert minutes * 60_000 <= ticker["C"] - ticker["O"] < (minutes + 1) * 60_000
+        rows = instrument.candles.rows("1m", ticker["O"], None, 2_000)
+        assert (units(ticker["v"]), ticker["n"]) == (sum(row.volume for row in rows), sum(row.trades for row in rows))
+        assert (units(ticker["h"]), units(ticker["l"])) == (max(row.high for row in rows), min(row.low for row in rows))
+    day, ticker = tape.of("btcusdt@ticker")[-1], tape.of("btcusdt@ticker_1d")[-1]
+    assert all(day[key] == ticker[key] for key in "pPwcohlvqOFLn")
+    assert {element["e"] for message in tape.of("spot:!ticker_1h@arr") for element in message} == {"1hTicker"}
+
+
+def test_the_average_price_is_that_of_the_last_five_minutes(tape: Tape) -> None:
+    average, last = tape.of("btcusdt@avgPrice")[-1], tape.of("btcusdt@trade")[-1]
+    instrument = tape.venue.instruments[Market.SPOT, "BTCUSDT"]
+    rows = instrument.candles.rows("1m", average["E"] - 300_000, None, 5)
+    assert units(average["w"]) == sum(row.quote for row in rows) // sum(row.volume for row in rows)
+    assert (average["i"], average["T"]) == ("5m", last["T"])
 
 
 def units(text: str) -> int:

@@ -346,6 +346,8 @@ async def test_an_agg_trade_recording_carries_candles_too(start: Start, recordin
 async def test_unknown_streams_of_a_recording_are_silent_but_acknowledged(start: Start, small: Path) -> None:
     client = await replaying(start, small, replay_speed=10_000)
     socket = await client.socket("/stream")
-    assert (await ask(socket, "SUBSCRIBE", ["dogeusdt@trade", "btcusdt@avgPrice", "btcusdt@trade"]))["result"] is None
+    assert (await ask(socket, "SUBSCRIBE", ["dogeusdt@trade", "btcusdt@referencePrice", "btcusdt@trade"]))[
+        "result"
+    ] is None
     for _ in range(6):
         assert (await receive(socket))["stream"] == "btcusdt@trade"

@@ -16,7 +16,17 @@ from ingestor import books as books_module
 from ingestor.books import Books, upstream_of
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
-from market.announcements import DEMAND_TOPIC, RESUME_TOPIC, Demand, ResumeAnswer, ResumeAsk, encode, resume_answers
+from market.announcements import (
+    DEMAND_TOPIC,
+    REFUSALS_TOPIC,
+    RESUME_TOPIC,
+    Demand,
+    Refusals,
+    ResumeAnswer,
+    ResumeAsk,
+    encode,
+    resume_answers,
+)
 from market.messages import Message
 from market.streams import StreamName
 from tests.binance.wire import WireServer, until
@@ -72,8 +82,10 @@ class Replica:
         self.bus = MemoryBus(broker)
         self.messages: list[Message] = []
         self.answers: list[ResumeAnswer] = []
+        self.refusals: list[Refusals] = []
         self.bus.on_messages(self.messages.extend)
         self.bus.listen(resume_answers("r"), self._keep)
+        self.bus.listen(REFUSALS_TOPIC, lambda body: self.refusals.append(msgspec.json.decode(body, type=Refusals)))
 
     def _keep(self, body: bytes) -> None:
         self.answers.append(msgspec.json.decode(body, type=ResumeAnswer))
@@ -299,14 +311,31 @@ async def test_malformed_changes_are_counted_and_the_book_is_fetched_again(
     assert replica.bodies()[1]["b"] == [["9", "2"]]
 
 
-async def test_books_beyond_the_limit_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_books_beyond_the_limit_are_left_out_until_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books_module, "MAX_BOOKS", 2)
     endpoints = Endpoints("ws://127.0.0.1:1", "ws://127.0.0.1:1", "http://127.0.0.1:1", "http://127.0.0.1:1")
     async with RestClient(endpoints) as client:
         books = Books(client, lambda _message: None)
         books.carry([FUTURES])
         books.carry([BOOK, OTHER, FUTURES])
-        assert (len(books), books.ignored_total) == (2, 1)
+        assert (len(books), books.refused) == (2, (OTHER,))
         books.carry([OTHER, FUTURES])
-        assert (len(books), books.ignored_total) == (2, 1)
+        assert (len(books), books.refused) == (2, ())
         await books.close()
+
+
+async def test_replicas_are_told_of_a_book_without_room_again_and_again_and_it_begins_when_there_is_room(
+    wire: WireServer, rest: RestServer, ingestor: Ingestor, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books_module, "MAX_BOOKS", 1)
+    rest.books["ETHUSDT"] = {"lastUpdateId": 10, "bids": [["9", "1"]], "asks": [["11", "1"]]}
+    await replica.want(BOOK, OTHER)
+    await until(lambda: len(replica.refusals) >= 2, "refused, and said again")
+    assert {tuple(refusals.streams) for refusals in replica.refusals} == {(str(OTHER),)}
+    assert (ingestor.status.books, ingestor.status.books_refused) == (1, 1)
+    await replica.want(OTHER)
+    await until(lambda: ingestor.status.books_refused == 0, "room")
+    await until(lambda: wire.names >= {"ethusdt@depth@100ms"}, "subscribed")
+    wire.send("ethusdt@depth@100ms", depth(9, 11, [["9", "2"]], "ETHUSDT"))
+    await until(lambda: replica.bodies(OTHER), "the book")
+    assert replica.bodies(OTHER)[0]["e"] == "bookSnapshot"

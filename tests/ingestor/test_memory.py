@@ -55,6 +55,7 @@ def test_an_answer_is_bounded() -> None:
         for cursor in range(1, 10):
             memory.keep(Message(StreamName.parse(text), cursor, cursor, b"1" * 100_000))
     assert 1 <= len(memory.answer(ResumeAsk("r1", 1, asked)).streams) < 8
+    assert (len(memory), memory.cut_total) == (8, 1)
 
 
 def test_what_two_connections_deliver_while_one_takes_over_is_remembered_once() -> None:

@@ -71,8 +71,9 @@ def test_connecting_is_charged_to_the_server(ground: Ground, monkeypatch: pytest
     monkeypatch.setattr(stages, "IDLE_SETTLE_S", 0.1)
     with Stage(ground, BY_NAME[NODE], Setup(streams=1)) as stage:
         stage.connect(CLIENTS)
-        cost = stage.connect_idle(200)
+        cost = stage.connect_idle(100, 2)
     assert cost.clients == 200
+    assert list(cost.memory_bytes) == [0, 100, 200]
     assert cost.cpu.total_s > 0
     assert cost.connects_per_s > 0
 
@@ -84,6 +85,8 @@ def test_a_server_that_does_not_start_is_an_error_that_says_why(ground: Ground) 
 
 
 def test_ctrl_c_ends_everything_that_was_started() -> None:
+    # A job in the background of a shell ignores SIGINT, and so would everything that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "loadtest.bench"]
     with subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "QUICK": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from market.errors import Code, MarketError
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
-from market.streams import ALL, ARRAY, FUTURES_ONLY, PARTIAL_DEPTHS, Kind, Market, StreamName
+from market.streams import (
+    ALL,
+    ARRAY,
+    FUTURES_ONLY,
+    PARTIAL_DEPTHS,
+    SPOT_ONLY,
+    WINDOW_TICKERS,
+    Kind,
+    Market,
+    StreamName,
+)
 
 SYMBOLS = st.from_regex(r"[a-z0-9]{2,12}(_[0-9]{6})?", fullmatch=True) | st.sampled_from([ALL, "牛来usdt"])
 
@@ -12,17 +22,21 @@ SYMBOLS = st.from_regex(r"[a-z0-9]{2,12}(_[0-9]{6})?", fullmatch=True) | st.samp
 @st.composite
 def stream_names(draw: st.DrawFn) -> StreamName:
     kind = draw(st.sampled_from(Kind))
-    market = Market.FUTURES if kind in FUTURES_ONLY else draw(st.sampled_from(Market))
+    markets = [market for market in Market if kind not in (SPOT_ONLY if market is Market.FUTURES else FUTURES_ONLY)]
+    market = draw(st.sampled_from(markets))
     options = [""]
-    if kind is Kind.KLINE:
+    if kind in (Kind.KLINE, Kind.CONTINUOUS_KLINE):
         options = sorted(SPOT_INTERVALS if market is Market.SPOT else FUTURES_INTERVALS)
     elif kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
         options = ["", "100ms"]
     elif kind is Kind.MARK_PRICE:
         options = ["", "1s"]
     symbols = SYMBOLS.filter(lambda symbol: symbol != ALL) if kind is Kind.BOOK else SYMBOLS
+    if kind is Kind.CONTINUOUS_KLINE:
+        contracts = st.sampled_from(["perpetual", "tradifi_perpetual", "current_quarter", "next_quarter"])
+        symbols = st.builds("{}_{}".format, SYMBOLS.filter(lambda symbol: symbol != ALL), contracts)
     of_futures = (Kind.BOOK_TICKER, Kind.MARK_PRICE) if market is Market.FUTURES else ()
-    if kind in (Kind.TICKER, Kind.MINI_TICKER, *of_futures):
+    if kind in (Kind.TICKER, Kind.MINI_TICKER, *WINDOW_TICKERS, *of_futures):
         symbols |= st.just(ARRAY)
     return StreamName.of(market, draw(symbols), kind, draw(st.sampled_from(options)))
 
@@ -72,6 +86,10 @@ def test_any_text_is_parsed_or_refused_with_a_code(text: str) -> None:
         ("btcusdt@kline_1d@+08:00", "spot:btcusdt@kline_1d@+08:00"),
         ("牛来usdt@trade", "spot:牛来usdt@trade"),
         ("btcusdt_210625@ticker", "spot:btcusdt_210625@ticker"),
+        ("btcusdt@avgPrice", "spot:btcusdt@avgPrice"),
+        ("btcusdt@ticker_4h", "spot:btcusdt@ticker_4h"),
+        ("!ticker_1d@arr", "spot:!ticker_1d@arr"),
+        ("btcusdt_perpetual@continuousKline_15m", "futures:btcusdt_perpetual@continuousKline_15m"),
     ],
 )
 def test_names_are_read_as_clients_and_binance_write_them(text: str, expected: str) -> None:
@@ -85,6 +103,10 @@ def test_names_are_read_as_clients_and_binance_write_them(text: str, expected: s
         "btcusdt@trade@100ms", "btcusdt@depth7", "btcusdt@kline@1m",
         "spot:btcusdt@markPrice", "futures:btcusdt@kline_1s", "btc usdt@trade",
         "btcusdt@trade\n", "../etc@trade", "x" * 41 + "@trade",
+        "futures:btcusdt@avgPrice", "futures:btcusdt@ticker_1h", "futures:!ticker_1h@arr", "btcusdt@ticker_2h",
+        "btcusdt@continuousKline_1m", "*@continuousKline_1m", "btcusdt_perpetual@continuousKline_1s",
+        "btcusdt_perpetual@continuousKline", "_perpetual@continuousKline_1m",
+        "spot:btcusdt_perpetual@continuousKline_1m",
         "btcusdt@KLINE_1m", "!@ticker", "!trade@arr", "!kline_1m@arr",
     ],
 )  # fmt: skip
@@ -92,6 +114,18 @@ def test_names_that_binance_has_no_stream_for_are_refused(text: str) -> None:
     with pytest.raises(MarketError) as refusal:
         StreamName.parse(text)
     assert refusal.value.code in {Code.INVALID_STREAM, Code.INVALID_SYMBOL}
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("btcusdt_tradifi_perpetual@continuousKline_1m", "btcusdt"),
+        ("btcusdt_next_quarter@continuousKline_1m", "btcusdt"),
+        ("futures:btcusdt_210625@kline_1m", "btcusdt_210625"),
+    ],
+)
+def test_a_continuous_contract_delivers_where_its_pair_trades(text: str, pair: str) -> None:
+    assert StreamName.parse(text).pair == pair
 
 
 @pytest.mark.parametrize("event", ["depth", "liquidation", "trade"])

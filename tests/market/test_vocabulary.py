@@ -1,5 +1,6 @@
 """Messages, intervals, symbols and typed requests."""
 
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -62,6 +63,27 @@ def test_an_unknown_symbol_is_refused_with_what_was_probably_meant(name: str, me
     with pytest.raises(MarketError) as refusal:
         CATALOG.check(StreamName.parse(f"{name}@trade"))
     assert (refusal.value.code, refusal.value.suggestion) == (Code.UNKNOWN_SYMBOL, meant)
+
+
+def test_what_a_wrong_name_costs_does_not_grow_with_the_symbols_that_there_are() -> None:
+    def calls(count: int) -> int:
+        names = (f"{number:04}USDC" for number in range(count))
+        catalog = Catalog(Market.SPOT, [SymbolInfo(name, "TRADING", name, "USDC", "0.01", "0.01") for name in names])
+        made = 0
+
+        def count_call(_frame: object, event: str, _argument: object) -> None:
+            nonlocal made
+            made += event in {"call", "c_call"}
+
+        sys.setprofile(count_call)
+        try:
+            suggestion = catalog.suggest("77777XYZ")
+        finally:
+            sys.setprofile(None)
+        assert suggestion is None
+        return made
+
+    assert calls(2) == calls(2_000)
 
 
 def test_a_halted_symbol_says_so() -> None:

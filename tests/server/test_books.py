@@ -7,12 +7,21 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
 from bus import open_bus
 from bus.base import Bus
-from market.announcements import KeptMessage, ResumeAnswer, ResumeAsk, encode, resume_answers
+from market.announcements import (
+    REFUSALS_TOPIC,
+    KeptMessage,
+    Refusals,
+    ResumeAnswer,
+    ResumeAsk,
+    encode,
+    resume_answers,
+)
 from market.messages import Message
 from market.streams import StreamName
 from server.connections import Connection
@@ -23,6 +32,7 @@ from server.frames import Batch
 from server.hub import Hub
 from tests.market.offline_book import client_book
 from tests.server.conftest import Client, Served, until
+from tests.server.json_client import json_client
 
 BOOK = StreamName.parse("btcusdt@book")
 NAME = str(BOOK)
@@ -211,6 +221,65 @@ async def test_what_is_no_book_message_harms_neither_the_book_nor_its_neighbours
     assert client_book(data(one)).levels()[1] == [("6", "1")]
 
 
+async def refuse(maintainer: Maintainer, *names: str) -> None:
+    await maintainer.bus.announce(REFUSALS_TOPIC, encode(Refusals(list(names))))
+
+
+async def test_who_wants_a_book_that_has_no_room_is_told_once_and_gets_it_when_there_is(
+    served: Served, maintainer: Maintainer, one: Client, other: Client
+) -> None:
+    assert (await subscribe(one))["snapshot"] is None
+    await one.call("subscribe", {"streams": ["ethusdt@book"]})
+    for _ in range(2):
+        await refuse(maintainer, NAME, "spot:nobody@book")
+    await until(lambda: one.named("error"), "told")
+    assert (await subscribe(other))["snapshot"] is None
+    await until(lambda: other.named("error"), "a newcomer is told")
+    message = "There is no room for another book now; it begins when there is"
+    async with json_client(served.url) as third:
+        await third.ask("subscribed", type="subscribe", rawStreams=[NAME, "btcusdt@book"])
+        errors = await third.wait_for("error", 2)
+        assert {error.pop("stream") for error in errors} == {NAME, "btcusdt@book"}
+        assert errors == [{"type": "error", "code": "too_many_books", "message": message}] * 2
+        bodies = [snapshot(5, ["9", "1"]), change(6, 7, ["9.5", "2"])]
+        await maintainer.say(*bodies)
+        await until(lambda: len(one.named("book")) == len(other.named("book")) == 2, "the book")
+        await until(lambda: len(third.of_stream("btcusdt@book")) == 2, "the book")
+    assert data(one) == data(other) == bodies
+    expected = [{"code": "too_many_books", "message": message, "stream": NAME}]
+    assert one.named("error") == other.named("error") == expected
+
+
+async def test_a_book_that_loses_its_room_is_not_shown_to_newcomers_as_if_it_were_live(
+    maintainer: Maintainer, one: Client, other: Client
+) -> None:
+    await subscribe(one)
+    await maintainer.say(snapshot(5, ["9", "1"]))
+    await until(lambda: one.named("book"), "the book")
+    await refuse(maintainer, NAME)
+    await until(lambda: one.named("error"), "told")
+    assert (await subscribe(other, since={NAME: 5})) == {
+        "stream": NAME, "cursor": 5, "snapshot": None, "recovered": False,
+    }  # fmt: skip
+    await until(lambda: other.named("error"), "told")
+    await maintainer.say(snapshot(9, ["8", "1"]))
+    await until(lambda: other.named("book"), "the book again")
+    assert client_book(data(one)).levels() == client_book(data(other)).levels()
+
+
+async def test_refusals_that_are_none_are_counted_and_harm_nothing(
+    served: Served, maintainer: Maintainer, one: Client
+) -> None:
+    await subscribe(one)
+    for body in (b"x", b'{"streams":[1]}', encode(Refusals(["no stream"]))):
+        await maintainer.bus.announce(REFUSALS_TOPIC, body)
+    async with aiohttp.ClientSession() as http, http.get(f"{served.url}/metrics") as answer:
+        assert "tickcast_refusals_malformed_total 3.0" in await answer.text()
+    await maintainer.say(snapshot(5, ["9", "1"]))
+    await until(lambda: one.named("book"), "the book")
+    assert one.named("error") == []
+
+
 async def test_a_book_of_all_symbols_does_not_exist(one: Client) -> None:
     answer = await one.call("subscribe", {"streams": ["*@book", "futures:*@book"]})
     assert [rejected["code"] for rejected in answer["rejected"]] == ["invalid_stream"] * 2
@@ -238,12 +307,6 @@ class Wire(asyncio.Transport):
             self.received += self.unread
             self.unread.clear()
             self.outbox.resume()
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """The Socket.IO events in the frames received."""

@@ -86,6 +86,14 @@ async def test_a_session_takes_neither_put_nor_a_transport_it_is_not_on(
     assert await post(http, service.polling(sid), "40") == (200, "ok")
 
 
+async def test_a_server_that_stops_opens_no_session(service: EngineService, http: aiohttp.ClientSession) -> None:
+    await service.server.close()
+    status, body = await get(http, service.polling())
+    assert (status, body) == (503, "Server shutting down")
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+        await http.ws_connect(service.websocket())
+
+
 async def test_percent_signs_in_a_query_are_read(service: EngineService) -> None:
     reader, writer = await asyncio.open_connection(*_address(service))
     writer.write(b"GET /socket.io/?%45IO=4&transport=p%6flling HTTP/1.1\r\nHost: x\r\n\r\n")

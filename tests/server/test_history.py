@@ -292,14 +292,28 @@ async def test_too_many_different_questions_at_once_are_refused(monkeypatch: pyt
     assert await work.join("c", wait) == 7
 
 
-async def test_closing_ends_what_is_under_way() -> None:
-    work: Flights[None] = Flights()
-    asked = asyncio.ensure_future(work.join("a", asyncio.Event().wait))  # type: ignore[arg-type] # never returns
+async def test_closing_ends_what_is_under_way_and_refuses_who_waits_without_cancelling_them() -> None:
+    work: Flights[bool] = Flights()
+    asked = [asyncio.ensure_future(work.join("a", asyncio.Event().wait)) for _ in range(2)]
     await asyncio.sleep(0)
+    await work.close()
+    await asyncio.wait(asked)
+    for one in asked:
+        assert not one.cancelled()
+        error = one.exception()
+        assert isinstance(error, MarketError)
+        assert error.code is Code.UPSTREAM
+    assert len(work) == 0
+
+
+async def test_an_asker_that_is_cancelled_as_the_work_is_given_up_is_cancelled() -> None:
+    work: Flights[bool] = Flights()
+    asked = asyncio.ensure_future(work.join("a", asyncio.Event().wait))
+    await asyncio.sleep(0)
+    asked.cancel()
     await work.close()
     await asyncio.wait([asked])
     assert asked.cancelled()
-    assert len(work) == 0
 
 
 async def test_a_client_has_a_few_turns_and_gets_them_back(make_replica: MakeReplica) -> None:

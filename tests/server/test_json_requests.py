@@ -170,6 +170,25 @@ def test_binance_s_arrays_of_all_symbols_are_raw_streams_only() -> None:
     assert [rejection.error.code for rejection in request.rejected] == ["invalid_symbol"]
 
 
+@pytest.mark.parametrize(
+    ("stream_type", "symbol", "stream"),
+    [
+        ("book", "BTCUSDT", "spot:btcusdt@book"),
+        ("avgPrice", "BTCUSDT", "spot:btcusdt@avgPrice"),
+        ("ticker_4h", "all", "spot:*@ticker_4h"),
+        ("continuousKline", "BTCUSDT_PERPETUAL", "futures:btcusdt_perpetual@continuousKline_1m"),
+    ],
+)
+def test_every_kind_is_a_stream_type(stream_type: str, symbol: str, stream: str) -> None:
+    assert subscribed(streamType=stream_type, symbols=[symbol]) == [(stream, Form.TYPED)]
+
+
+def test_a_kind_that_is_not_of_all_symbols_is_refused_by_symbol() -> None:
+    request = parse(type="subscribe", streamType="book", symbols=["ALL"])
+    assert isinstance(request, Subscribe)
+    assert [rejection.error.code for rejection in request.rejected] == ["invalid_stream"]
+
+
 def test_a_full_request_says_pace_snapshot_and_since() -> None:
     request = parse(
         type="subscribe", rawStreams=["btcusdt@trade"], throttle=250, snapshot=False, since={"btcusdt@trade": 5}

@@ -325,3 +325,31 @@ async def test_a_msgpack_packet_that_is_none_ends_its_session(service: EngineSer
         await ws.send_bytes(encode(packet))
         await texts_until_closed(ws)
     assert service.left == ["transport error"]
+
+
+async def test_a_websocket_client_is_told_that_the_server_stops() -> None:
+    async with asyncio.timeout(5), aiohttp.ClientSession() as http:
+        async with serving() as service:
+            ws = await http.ws_connect(service.websocket())
+            await ws.send_str("40")
+            assert [(await ws.receive_str())[0] for _ in range(2)] == ["0", "4"]
+        messages = [await ws.receive()]
+        while messages[-1].type is aiohttp.WSMsgType.TEXT:
+            messages.append(await ws.receive())
+        assert messages[-2].data == "1"  # Engine.IO's close packet: Socket.IO's DISCONNECT would forbid a reconnect
+        assert (messages[-1].data, messages[-1].extra) == (1000, "Server shutting down")
+
+
+async def test_closing_waits_for_no_answer_that_does_not_come() -> None:
+    async def never() -> Reply:
+        await asyncio.get_running_loop().create_future()
+        return Reply()
+
+    async with asyncio.timeout(5), aiohttp.ClientSession() as http:
+        async with serving() as service:
+            service.server.on_event = lambda event: never() if event.data else Reply(later=never())
+            ws = await http.ws_connect(service.websocket())
+            for packet in ("40", '421["x",0]', '422["x",1]'):
+                await ws.send_str(packet)
+            await until(lambda: len(service.server.eio._background) == 2, "both are awaited")
+        assert await texts_until_closed(ws)

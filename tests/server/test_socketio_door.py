@@ -139,6 +139,15 @@ async def test_all_means_every_trading_symbol(client: Client) -> None:
     }
 
 
+async def test_a_continuous_contract_is_known_by_its_pair(served: Served, client: Client) -> None:
+    name = "futures:btcusdt_perpetual@continuousKline_1m"
+    answer = await client.call("subscribe", {"streams": [name, "nosuch_perpetual@continuousKline_1m"]})
+    assert [entry["stream"] for entry in answer["subscribed"]] == [name]
+    assert [rejected["code"] for rejected in answer["rejected"]] == ["unknown_symbol"]
+    await served.publish(name)
+    await until(lambda: client.named("continuousKline"), "a candle")
+
+
 async def test_each_name_is_judged_by_itself(client: Client) -> None:
     reply = await client.call("subscribe", {"streams": ["btcusdt@trade", "btcusd@trade", "ethusdt@nothing"]})
     assert [entry["stream"] for entry in reply["subscribed"]] == ["spot:btcusdt@trade"]

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ingestor import books as ingestor_books
 from market.streams import Market, StreamName
 from server import rest_cache
 from server.rest_cache import Question, RestCache
@@ -41,10 +42,33 @@ async def test_many_clients_cost_one_upstream_subscription(serve: Serve) -> None
 async def test_names_of_unknown_symbols_are_not_asked_for_upstream(serve: Serve) -> None:
     client = await serve()
     socket = await client.socket("/ws")
-    names = ["nosuchusdt@trade", "btcusdt@book", "!ticker@arr", "btcusdt@avgPrice", "btcusdt@trade"]
+    names = ["nosuchusdt@trade", "btcusdt@book", "!ticker@arr", "btcusdt@referencePrice", "btcusdt@trade"]
     await ask(socket, "SUBSCRIBE", names)
     await receive(socket)
     assert client.exchange.status()["streams"] == ["spot:btcusdt@ticker", "spot:btcusdt@trade"]
+
+
+async def test_a_book_that_the_ingestor_has_no_room_for_is_told_and_begins_when_another_ends(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingestor_books, "MAX_BOOKS", 1)
+    client = await serve()
+    one, other = SocketIOClient(), SocketIOClient()
+    for socket in (one, other):
+        await socket.connect(f"http://127.0.0.1:{client.port}", "websocket")
+    await one.call("subscribe", {"streams": ["btcusdt@book"]})
+    await until(lambda: one.named("book"), "the book there is room for")
+    await other.call("subscribe", {"streams": ["ethusdt@book"]})
+    await until(lambda: other.named("error"), "told")
+    assert [(error["code"], error["stream"]) for error in other.named("error")] == [
+        ("too_many_books", "spot:ethusdt@book")
+    ]
+    await one.call("unsubscribe", {"streams": ["btcusdt@book"]})
+    await until(lambda: len(other.named("book")) > 1, "the other book", 20)
+    assert other.named("book")[0]["data"]["e"] == "bookSnapshot"
+    assert one.named("error") == []
+    for socket in (one, other):
+        await socket.io.disconnect()
 
 
 async def test_an_all_market_array_and_all_symbols_one_by_one_are_different_things(serve: Serve) -> None:

@@ -139,7 +139,14 @@ async def test_a_binary_message_is_read_as_text(client: Client) -> None:
         ("", "nosuchusdt@trade", "btcusdt@trade"),
         ("", "BTCUSDT@trade", "btcusdt@trade"),
         ("", "btcusdt@book", "btcusdt@trade"),
-        ("", "btcusdt@avgPrice", "btcusdt@trade"),
+        ("", "btcusdt@referencePrice", "btcusdt@avgPrice"),
+        ("", "btcusdt_perpetual@continuousKline_1m", "btcusdt@ticker_1h"),
+        ("/public", "btcusdt_perpetual@continuousKline_1m", "btcusdt@bookTicker"),
+        ("/public", "btcusdt@rpiDepth@500ms", "btcusdt@bookTicker"),
+        ("/market", "btcusdt_current_quarter@continuousKline_1m", "btcusdt_perpetual@continuousKline_1m"),
+        ("/market", "!contractInfo", "ethusdt_perpetual@continuousKline_15m"),
+        ("/market", "defiusdt@compositeIndex", "btcusdt@aggTrade"),
+        ("/market", "!assetIndex@arr", "btcusdt@aggTrade"),
         ("", "!ticker@arr", "!miniTicker@arr"),
     ],
 )
@@ -160,6 +167,7 @@ async def test_a_stream_that_does_not_come_here_is_acknowledged_and_silent(
     ("path", "name", "event"),
     [
         ("", "!miniTicker@arr", "24hrMiniTicker"),
+        ("", "!ticker_4h@arr", "4hTicker"),
         ("/market", "!ticker@arr", "24hrTicker"),
         ("/market", "!miniTicker@arr", "24hrMiniTicker"),
         ("/market", "!markPrice@arr@1s", "markPriceUpdate"),

@@ -5,7 +5,7 @@ from bus.memory import MemoryBus, shared_broker
 
 
 def open_bus(url: str, name: str = "") -> Bus:
-    """One end of the bus at `url` (`memory://`, `redis://`, `rediss://`), not yet started.
+    """One end of the bus at `url` (`memory://`, or one of Redis as in `bus.redis_url`), not yet started.
 
     Ends of one `memory://` URL in one process reach each other. `name` is how the end shows in
     logs and in the server's client list. Raises ValueError for another scheme.
@@ -13,7 +13,7 @@ def open_bus(url: str, name: str = "") -> Bus:
     scheme = url.partition("://")[0]
     if scheme == "memory":
         return MemoryBus(shared_broker(url))
-    if scheme in ("redis", "rediss"):
+    if scheme.startswith("redis"):
         # Whoever runs on the memory bus needs no Redis client installed.
         from bus.redis import RedisBus  # noqa: PLC0415
 

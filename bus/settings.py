@@ -5,7 +5,10 @@ from typing import Final
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SCHEMES: Final = ("memory://", "redis://", "rediss://")
+SCHEMES: Final = (
+    "memory://",
+    *(f"{redis}{kind}://" for redis in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")),
+)
 
 
 class BusSettings(BaseSettings):
@@ -13,7 +16,9 @@ class BusSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    bus_url: str = Field(default="", description="where the bus is: memory://, redis://, rediss://")
+    bus_url: str = Field(
+        default="", description="where the bus is: memory://, redis[s]://, redis[s]+sentinel://, redis[s]+cluster://"
+    )
     redis_host: str = Field(default="", description="Redis host, when BUS_URL is not set")
     redis_port: int = Field(default=6379, ge=1, le=65_535, description="Redis port, when BUS_URL is not set")
 

@@ -41,11 +41,11 @@ class Inbox:
         return self.messages
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
     async def holds() -> bool:
         return condition()
 
-    await eventually(holds, what)
+    await eventually(holds, what, timeout_s)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 15.0) -> None:
@@ -57,8 +57,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeou
         raise AssertionError(f"timed out after {timeout_s} s: {what}") from None
 
 
-async def connected(bus: Bus) -> None:
-    await until(lambda: bus.connected, "the bus connects")
+async def connected(bus: Bus, timeout_s: float = 15.0) -> None:
+    await until(lambda: bus.connected, "the bus connects", timeout_s)
 
 
 async def disconnected(bus: Bus) -> None:
@@ -100,3 +100,29 @@ def paused(server: Process) -> Iterator[None]:
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def publishing(sender: Bus, stream: StreamName = BTC) -> AsyncIterator[None]:
+    """Publish one message after the other, as an ingestor does."""
+
+    async def publish() -> None:
+        cursor = 0
+        while True:
+            cursor += 1
+            await sender.publish([message(stream, cursor)])
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(publish())
+    try:
+        yield
+        assert not task.done(), "publishing raised"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def flows_again(inbox: Inbox) -> None:
+    """Messages arrive that were not there when this was called."""
+    seen = len(inbox.messages)
+    await until(lambda: len(inbox.messages) > seen + 3, "data flows again")

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from redis.asyncio import Redis
 
 from bus import redis_link
 from bus.redis import RedisBus
+from bus.redis_node import RedisNode
 from market.streams import StreamName
 from tests.bus.support import (
     BTC,
@@ -21,38 +20,14 @@ from tests.bus.support import (
     disconnected,
     end_on,
     eventually,
+    flows_again,
     message,
     paused,
+    publishing,
     start_again,
     until,
 )
 from tests.support.processes import Process, free_port, redis_server
-
-
-@asynccontextmanager
-async def publishing(sender: RedisBus, stream: StreamName = BTC) -> AsyncIterator[None]:
-    """Publish one message after the other, as an ingestor does."""
-
-    async def publish() -> None:
-        cursor = 0
-        while True:
-            cursor += 1
-            await sender.publish([message(stream, cursor)])
-            await asyncio.sleep(0.01)
-
-    task = asyncio.create_task(publish())
-    try:
-        yield
-        assert not task.done(), "publishing raised"
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def flows_again(inbox: Inbox) -> None:
-    """Messages arrive that were not there when this was called."""
-    seen = len(inbox.messages)
-    await until(lambda: len(inbox.messages) > seen + 3, "data flows again")
 
 
 async def pings_of(admin: Redis) -> int:
@@ -252,5 +227,6 @@ async def test_closing_while_the_bus_tidies_up_leaves_nothing_open(redis: Proces
         for _ in range(turns):
             await asyncio.sleep(0)
         await end.close()
-        assert end._open_connections == []
+        assert isinstance(end._servers, RedisNode)
+        assert end._servers._open_connections == []
         assert await cut == 1

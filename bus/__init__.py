@@ -1,15 +1,23 @@
 """How bytes cross processes: one contract (base.py) and its implementations."""
 
+import re
+
 from bus.base import Bus
 from bus.memory import MemoryBus, shared_broker
+from bus.sharded import ShardedBus
 
 
 def open_bus(url: str, name: str = "") -> Bus:
     """One end of the bus at `url` (`memory://`, or one of Redis as in `bus.redis_url`), not yet started.
 
-    Ends of one `memory://` URL in one process reach each other. `name` is how the end shows in
-    logs and in the server's client list. Raises ValueError for another scheme.
+    Several URLs, separated by commas, share the streams among them (`bus.sharded`). Ends of one
+    `memory://` URL in one process reach each other. `name` is how the end shows in logs and in the server's client list. Raises ValueError for another scheme.
     """
+    urls = re.split(r",(?=[a-z+]+://)", url)
+    return _open(url, name) if len(urls) == 1 else ShardedBus({each: _open(each, name) for each in urls})
+
+
+def _open(url: str, name: str) -> Bus:
     scheme = url.partition("://")[0]
     if scheme == "memory":
         return MemoryBus(shared_broker(url))

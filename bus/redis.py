@@ -11,7 +11,7 @@ import hiredis
 import structlog
 from redis.asyncio import Connection
 
-from bus.base import VALUE_TTL_S, Bus, check_sizes
+from bus.base import VALUE_TTL_S, BusEnd, check_sizes
 from bus.loglimit import LogLimit
 from bus.redis_cluster import RedisCluster
 from bus.redis_link import Command, Reply
@@ -42,7 +42,7 @@ def _topic_channel(topic: str) -> bytes:
     return f"ctl:{topic}".encode()
 
 
-class RedisBus(Bus):
+class RedisBus(BusEnd):
     """One process's end of the bus on Redis; `url` as in `bus.redis_url`.
 
     Raises ValueError for a URL or a name (CLIENT SETNAME: no spaces) that the server would not take.

@@ -25,7 +25,7 @@ class BusSettings(BaseSettings):
     @field_validator("bus_url")
     @classmethod
     def _known_scheme(cls, url: str) -> str:
-        if url and not url.startswith(SCHEMES):
+        if url and not url.startswith(SCHEMES):  # several are checked one by one when they are opened
             raise ValueError(f"must start with one of {', '.join(SCHEMES)}")
         return url
 

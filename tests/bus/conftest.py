@@ -55,10 +55,12 @@ def bus_url_of_cluster(redis_cluster: str) -> str:
     return redis_cluster
 
 
-@pytest.fixture(params=["memory", "redis", "redis_cluster"])
+@pytest.fixture(params=["memory", "redis", "redis_cluster", "sharded"])
 def bus_url(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return f"memory://{uuid4()}"
+    if request.param == "sharded":
+        return f"memory://{uuid4()},memory://{uuid4()}"
     if request.param == "redis_cluster":
         return str(request.getfixturevalue("bus_url_of_cluster"))
     server: Process = request.getfixturevalue("redis")

@@ -11,7 +11,8 @@ def open_bus(url: str, name: str = "") -> Bus:
     """One end of the bus at `url` (`memory://`, or one of Redis as in `bus.redis_url`), not yet started.
 
     Several URLs, separated by commas, share the streams among them (`bus.sharded`). Ends of one
-    `memory://` URL in one process reach each other. `name` is how the end shows in logs and in the server's client list. Raises ValueError for another scheme.
+    `memory://` URL in one process reach each other. `name` is how the end shows in logs and in
+    the server's client list. Raises ValueError for another scheme.
     """
     urls = re.split(r",(?=[a-z+]+://)", url)
     return _open(url, name) if len(urls) == 1 else ShardedBus({each: _open(each, name) for each in urls})

@@ -2,18 +2,26 @@
 
 from bus.base import Bus
 from bus.memory import MemoryBus, shared_broker
+from bus.settings import split_urls
+from bus.sharded import ShardedBus
 
 
 def open_bus(url: str, name: str = "") -> Bus:
-    """One end of the bus at `url` (`memory://`, `redis://`, `rediss://`, `nats://`, `tls://`), not yet started.
+    """One end of the bus at `url`, not yet started.
 
-    Ends of one `memory://` URL in one process reach each other. `name` is how the end shows in
-    logs and in the server's client list. Raises ValueError for another scheme.
+    `memory://`, Redis as in `bus.redis_url`, NATS as in `bus.nats_servers`. Several URLs, separated by commas, share the streams among them (`bus.sharded`). Ends of one
+    `memory://` URL in one process reach each other. `name` is how the end shows in logs and in
+    the server's client list. Raises ValueError for another scheme.
     """
+    urls = split_urls(url)
+    return _open(url, name) if len(urls) == 1 else ShardedBus({each: _open(each, name) for each in urls})
+
+
+def _open(url: str, name: str) -> Bus:
     scheme = url.partition("://")[0]
     if scheme == "memory":
         return MemoryBus(shared_broker(url))
-    if scheme in ("redis", "rediss"):
+    if scheme.startswith("redis"):
         # Whoever runs on the memory bus needs no Redis client installed.
         from bus.redis import RedisBus  # noqa: PLC0415
 

@@ -22,6 +22,10 @@ Budgets
     often): the data must not stop with the bus, and ALONE_PART ends together stay within the limit.
     An amount under way when the server goes may be counted there as well; none is counted too little.
 
+Several servers
+    `bus.sharded` puts each stream, topic and key on one of several servers, by consistent hashing. A
+    server that is lost stops what is on it until it is back, and nothing else.
+
 Lost server
     The connection is retried from 100 ms with jitter up to 2.5 s for ever; subscriptions and topics
     are restored before `connected` turns true again. A server that keeps the connection and says
@@ -72,35 +76,18 @@ AnnouncementHandler: TypeAlias = Callable[[bytes], None]
 
 
 class Bus(ABC):
-    """One process's end of the bus. Handlers are set before `start`; see the module's text for guarantees."""
+    """The verbs and figures of the bus. Handlers are set before `start`; see the module's text for guarantees."""
 
-    def __init__(self) -> None:
-        self._on_messages: MessageHandler = _ignore
-        self._topics: dict[str, AnnouncementHandler] = {}
-        self._started = False
-        self._handler_errors = LogLimit()
-        self._own_counters = Counters()
-        self.dropped_total = 0
-        """Messages and announcements that were given to the bus and never reached a server."""
-        self.handler_errors_total = 0
-        self.malformed_total = 0
-        self.spent_alone_total = 0
-        """Amounts that this end counted by itself because the server was away."""
-        self.last_received = 0.0
-        """`time.monotonic()` of the latest message or announcement; 0.0 before the first."""
-
+    @abstractmethod
     def on_messages(self, handler: MessageHandler) -> None:
         """Have `handler` called with every batch of received messages."""
-        self._on_messages = handler
 
+    @abstractmethod
     def listen(self, topic: str, handler: AnnouncementHandler) -> None:
         """Have `handler` called with every body announced on `topic`; one handler a topic.
 
         Raises RuntimeError after `start`: the topic would stay silent.
         """
-        if self._started:
-            raise RuntimeError(f"listen to {topic} before the bus is started")
-        self._topics[topic] = handler
 
     @property
     @abstractmethod
@@ -145,6 +132,59 @@ class Bus(ABC):
 
         The new total, or None where it would exceed `limit` and nothing was added.
         """
+
+    @property
+    @abstractmethod
+    def dropped_total(self) -> int:
+        """Messages and announcements that were given to the bus and never reached a server."""
+
+    @property
+    @abstractmethod
+    def handler_errors_total(self) -> int:
+        """How often a handler raised."""
+
+    @property
+    @abstractmethod
+    def malformed_total(self) -> int:
+        """Received bytes that were no message."""
+
+    @property
+    @abstractmethod
+    def spent_alone_total(self) -> int:
+        """Amounts that were counted here alone because the server was away."""
+
+    @property
+    @abstractmethod
+    def last_received(self) -> float:
+        """`time.monotonic()` of the latest message or announcement; 0.0 before the first."""
+
+
+class BusEnd(Bus):
+    """One process's end of the bus on one server or cluster: handlers, and what is counted."""
+
+    # Assigned to by every implementation; the class's own values stand in for the properties.
+    dropped_total: int = 0
+    handler_errors_total: int = 0
+    malformed_total: int = 0
+    spent_alone_total: int = 0
+    last_received: float = 0.0
+
+    def __init__(self) -> None:
+        self._on_messages: MessageHandler = _ignore
+        self._topics: dict[str, AnnouncementHandler] = {}
+        self._started = False
+        self._handler_errors = LogLimit()
+        self._own_counters = Counters()
+
+    def on_messages(self, handler: MessageHandler) -> None:
+        """Have `handler` called with every batch of received messages."""
+        self._on_messages = handler
+
+    def listen(self, topic: str, handler: AnnouncementHandler) -> None:
+        """Have `handler` called with every body announced on `topic`. Raises RuntimeError after `start`."""
+        if self._started:
+            raise RuntimeError(f"listen to {topic} before the bus is started")
+        self._topics[topic] = handler
 
     def _spend_alone(self, key: str, amount: int, limit: int, ttl_s: int) -> int | None:
         self.spent_alone_total += 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from bus.base import VALUE_TTL_S, Bus, check_sizes
+from bus.base import VALUE_TTL_S, BusEnd, check_sizes
 from bus.counters import Counters
 from market.messages import Message
 from market.streams import StreamName
@@ -148,7 +148,7 @@ def shared_broker(url: str) -> MemoryBroker:
     return broker
 
 
-class MemoryBus(Bus):
+class MemoryBus(BusEnd):
     """One end on a broker of this process; messages arrive as the objects that were published.
 
     Receivers' handlers run within `publish` and `announce`, which then give way to the loop once:

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from bus import nats_wire
-from bus.base import RETRY_MAX_S, VALUE_TTL_S, Bus, check_sizes, retry_delay_s
+from bus.base import RETRY_MAX_S, VALUE_TTL_S, BusEnd, check_sizes, retry_delay_s
 from bus.loglimit import LogLimit
 from bus.nats_keeper import StoreAwayError, StoreKeeper
 from bus.nats_link import Link, open_link
@@ -39,7 +39,7 @@ def _topic_subject(topic: str) -> bytes:
     return b"ctl.%b" % nats_wire.token(topic)
 
 
-class NatsBus(Bus):
+class NatsBus(BusEnd):
     """One process's end of the bus on NATS; bus/nats_servers.py has the form of `url`.
 
     A server that is lost is followed by the URL's next one. Raises ValueError for a URL that is none.

@@ -11,10 +11,11 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import hiredis
 import structlog
+from redis.crc import key_slot
 
 from bus.loglimit import LogLimit
 
@@ -24,8 +25,6 @@ SILENT_PINGS_MAX: Final = 3
 """After how many unanswered pings a connection counts as lost."""
 IN_FLIGHT_MAX: Final = 16_384
 """How many requests may wait for their replies on one connection."""
-CHANNELS_PER_COMMAND: Final = 500
-"""How many channels one SUBSCRIBE or UNSUBSCRIBE names: the server works off a command in one go."""
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 Reply: TypeAlias = object
@@ -33,9 +32,31 @@ Reply: TypeAlias = object
 PushHandler: TypeAlias = Callable[[list[list[bytes]]], None]
 """Takes the pushes of one read, each `[b"message", channel, data]`."""
 
+
+class Verbs(NamedTuple):
+    """What Redis calls subscribing in one of its two kinds of Pub/Sub."""
+
+    subscribe: str
+    unsubscribe: str
+    message: bytes
+    unsubscribed: bytes
+    per_command: int
+    """How many channels one command names: the server works off a command in one go."""
+
+
+CHANNELS: Final = Verbs("SUBSCRIBE", "UNSUBSCRIBE", b"message", b"unsubscribe", 500)
+SHARDED: Final = Verbs("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"sunsubscribe", 1)
+"""Of a cluster: the channels of one command would have to be in one slot."""
+
 _log = structlog.get_logger(__name__)
 # hiredis answers None and False for replies of these values, so "nothing yet" needs its own.
 _NOT_YET: Final = object()
+
+
+def ignore_moved(_slot: int) -> None:
+    """Stand in where there is one server: it owns every slot."""
+
+
 _pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment] # its stub allows one part
 
 
@@ -168,22 +189,35 @@ class CommandLink(Link):
 
 
 class PushLink(Link):
-    """A connection for subscriptions; the handler gets the pushes of one read in one call."""
+    """A connection for subscriptions; the handler gets the pushes of one read in one call.
 
-    def __init__(self, name: str, on_pushes: PushHandler) -> None:
+    `on_moved` is told the slots that are no longer the server's own: it ends their channels, or refuses them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        on_pushes: PushHandler,
+        verbs: Verbs = CHANNELS,
+        on_moved: Callable[[int], None] = ignore_moved,
+    ) -> None:
         super().__init__(name)
         self._on_pushes = on_pushes
+        self._verbs = verbs
+        self._on_moved = on_moved
         self._pushes: list[list[bytes]] = []
         self._refusals = LogLimit()
+        self._leaving: set[bytes] = set()
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """Subscribe, and return once the server has worked it off. Raises ConnectionError like `request`."""
         # The server answers in order: the answer to this ping is the proof of what stands before it.
-        await self._ask([*_chunked("SUBSCRIBE", channels), ("PING",)], 1)
+        await self._ask([*self._commands(self._verbs.subscribe, channels), ("PING",)], 1)
 
     async def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """Unsubscribe, and return once the server has worked it off. Raises ConnectionError like `request`."""
-        await self._ask([*_chunked("UNSUBSCRIBE", channels), ("PING",)], 1)
+        self._leaving.update(channels)
+        await self._ask([*self._commands(self._verbs.unsubscribe, channels), ("PING",)], 1)
 
     def data_received(self, data: bytes) -> None:
         """Parse everything this read brought and hand on its pushes (asyncio.Protocol)."""
@@ -195,19 +229,28 @@ class PushLink(Link):
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, list):
             kind = reply[0]
-            if kind == b"message":
+            if kind == self._verbs.message:
                 self._pushes.append(reply)
             elif kind == b"pong" and self._waiters:
                 self._answer(reply)
+            elif kind == self._verbs.unsubscribed:
+                self._note_unsubscribed(reply[1])
         elif isinstance(reply, hiredis.HiredisError):
-            if (held_back := self._refusals.admit()) is not None:
+            if str(reply).startswith("MOVED "):
+                self._on_moved(int(str(reply).split()[1]))
+            elif (held_back := self._refusals.admit()) is not None:
                 _log.error("redis refused a subscription", error=str(reply), held_back=held_back)
         elif self._waiters:
             # Without a subscription the answer to a ping is a plain string.
             self._answer(reply)
 
+    def _note_unsubscribed(self, channel: bytes) -> None:
+        if channel in self._leaving:
+            self._leaving.discard(channel)
+        else:
+            self._on_moved(key_slot(channel))
 
-def _chunked(verb: str, channels: Iterable[bytes]) -> Iterable[Command]:
-    rest = iter(channels)
-    while chunk := tuple(islice(rest, CHANNELS_PER_COMMAND)):
-        yield (verb, *chunk)
+    def _commands(self, verb: str, channels: Iterable[bytes]) -> Iterable[Command]:
+        rest = iter(channels)
+        while chunk := tuple(islice(rest, self._verbs.per_command)):
+            yield (verb, *chunk)

@@ -8,6 +8,7 @@ processes").
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from bus.base import Bus, retry_delay_s
 from bus.loglimit import LogLimit
+from bus.redis_url import RedisUrl
 
 PING_AFTER_S: Final = 2.0
 """How long the channel may be silent before it is asked whether it still lives."""
@@ -81,10 +83,14 @@ class RedisControlPlane(socketio.AsyncRedisManager):  # type: ignore[misc] # soc
     """The stock Redis manager, which hears Redis again within RETRY_MAX_S of its return.
 
     The stock one waits up to 60 s between attempts, and for ever on a connection that went silent.
+    Of a cluster it uses one node after the other: whichever it is, requests reach all.
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, redis_options={"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S})
+        self._urls = itertools.cycle(RedisUrl(url).stock_urls())
+        super().__init__(
+            next(self._urls), redis_options={"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        )
 
     async def _redis_listen_with_retries(self) -> AsyncIterator[dict[str, Any]]:
         failures = 0
@@ -102,6 +108,7 @@ class RedisControlPlane(socketio.AsyncRedisManager):  # type: ignore[misc] # soc
             finally:
                 await _disconnect(pubsub, client)
             failures += 1
+            self.redis_url = next(self._urls)
             await asyncio.sleep(retry_delay_s(failures))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import socketio
 
 from bus.base import Bus
-from bus.settings import NATS_SCHEMES, REDIS_SCHEMES
+from bus.settings import NATS_SCHEMES, REDIS_SCHEMES, split_urls
 from server.doors.control_plane import BusControlPlane, RedisControlPlane
 
 StreamMembers = Callable[[str], Iterable[str]]
@@ -175,8 +175,12 @@ class BusRooms(BusControlPlane, Rooms):
 
 
 def open_manager(bus: Bus, bus_url: str, stream_members: StreamMembers) -> Rooms:
-    """The manager that goes with a bus: one that all replicas share, or on the memory bus this process's alone."""
+    """The manager that goes with a bus: one that all replicas share, or on the memory bus this process's alone.
+
+    Of several Redis servers the first one has the control plane.
+    """
     manager: Rooms
+    bus_url, *_ = split_urls(bus_url)
     if bus_url.startswith(REDIS_SCHEMES):
         manager = RedisRooms(bus_url)
     elif bus_url.startswith(NATS_SCHEMES):

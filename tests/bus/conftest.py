@@ -3,14 +3,18 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis as redis_client
 import uvloop
 
 from bus import open_bus
 from bus.base import AnnouncementHandler, Bus, MessageHandler
+from bus.redis_url import RedisUrl
+from tests.bus.redis_cluster import Cluster, cluster_of
 from tests.bus.support import BUSES, connected
 from tests.support.processes import Process, nats_server
 
@@ -38,10 +42,41 @@ def core_nats(tmp_path: Path) -> Iterator[Process]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis Cluster that forms once: that takes seconds."""
+    with asyncio.Runner() as runner:
+        context = cluster_of(tmp_path_factory.mktemp("cluster"))
+        cluster = runner.run(_entered(context))
+        yield cluster.url
+        runner.run(_left(context))
+
+
+async def _entered(context: AbstractAsyncContextManager[Cluster]) -> Cluster:
+    return await context.__aenter__()
+
+
+async def _left(context: AbstractAsyncContextManager[Cluster]) -> None:
+    await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+def bus_url_of_cluster(redis_cluster: str) -> str:
+    """The cluster's URL, with nothing left in it of the test before."""
+    for address in RedisUrl(redis_cluster).addresses:
+        with redis_client.Redis(port=address.port) as node:
+            node.flushall()
+    return redis_cluster
+
+
 @pytest.fixture(params=BUSES)
 def bus_url(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return f"memory://{uuid4()}"
+    if request.param == "sharded":
+        return f"memory://{uuid4()},memory://{uuid4()}"
+    if request.param == "redis_cluster":
+        return str(request.getfixturevalue("bus_url_of_cluster"))
     server: Process = request.getfixturevalue(request.param)
     return f"{'redis' if request.param == 'redis' else 'nats'}://127.0.0.1:{server.port}"
 

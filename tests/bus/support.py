@@ -21,7 +21,7 @@ BTC = StreamName.parse("btcusdt@trade")
 ETH = StreamName.parse("ethusdt@kline_1m")
 MARK = StreamName.parse("futures:btcusdt@markPrice@1s")
 
-BUSES = ("memory", "redis", "nats", "core_nats")
+BUSES = ("memory", "redis", "redis_cluster", "sharded", "nats", "core_nats")
 """What the contract runs on; `core_nats` is NATS without JetStream."""
 BUSES_WITH_BUDGETS = BUSES[:-1]
 
@@ -48,11 +48,11 @@ class Inbox:
         return self.messages
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
     async def holds() -> bool:
         return condition()
 
-    await eventually(holds, what)
+    await eventually(holds, what, timeout_s)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 15.0) -> None:
@@ -64,8 +64,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeou
         raise AssertionError(f"timed out after {timeout_s} s: {what}") from None
 
 
-async def connected(bus: Bus) -> None:
-    await until(lambda: bus.connected, "the bus connects")
+async def connected(bus: Bus, timeout_s: float = 15.0) -> None:
+    await until(lambda: bus.connected, "the bus connects", timeout_s)
 
 
 async def disconnected(bus: Bus) -> None:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from bus import redis_link
 from bus.redis import RedisBus
+from bus.redis_node import RedisNode
 from market.streams import StreamName
 from tests.bus.support import (
     BTC,
@@ -226,5 +227,6 @@ async def test_closing_while_the_bus_tidies_up_leaves_nothing_open(redis: Proces
         for _ in range(turns):
             await asyncio.sleep(0)
         await end.close()
-        assert end._open_connections == []
+        assert isinstance(end._servers, RedisNode)
+        assert end._servers._open_connections == []
         assert await cut == 1

@@ -23,7 +23,7 @@ class Plain(Encoding):
     def encode(self, message: Message) -> bytes:
         return message.payload
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
         return f"gap {stream} {missed} {until}".encode()
 
 

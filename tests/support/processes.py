@@ -123,3 +123,23 @@ def tickcast(role: str, port: int, directory: Path, env: Mapping[str, str]) -> P
     """One of our own processes: `python -m app <role>` with these settings."""
     settings = {"PORT": str(port), "HOST": "127.0.0.1", **env}
     return Process([sys.executable, "-m", "app", role], port, directory / f"{role}-{port}.log", settings)
+
+
+def redis_cluster_node(directory: Path) -> Process:
+    """A Redis that is a node of a cluster of its own until it is told to meet others; a lost slot stops no other."""
+    port, bus_port = free_port(), free_port()
+    folder = directory / f"node-{port}"
+    folder.mkdir()
+    options = {
+        "cluster-enabled": "yes",
+        "cluster-node-timeout": "1500",
+        "cluster-require-full-coverage": "no",
+        "cluster-port": str(bus_port),
+        "save": "",
+        "bind": "127.0.0.1",
+        "dir": str(folder),
+        # A master without a replica whose slots nobody took over comes back as it was.
+        "cluster-replica-validity-factor": "0",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return Process(["redis-server", "--port", str(port), *words], port, folder / "redis.log")

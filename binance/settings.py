@@ -1,5 +1,6 @@
 """Which exchange is behind a process, and where: the settings that processes share, and how they are read."""
 
+import re
 from typing import Annotated, Final, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
@@ -18,6 +19,9 @@ class SettingsError(ValueError):
     """A setting that makes a start impossible; the text is one sentence that names the variable."""
 
 
+_CREDENTIALS: Final = re.compile(r"://[^/@]*@")
+
+
 def load_settings(kind: type[SettingsT]) -> SettingsT:
     """The settings of one process, read from its environment. Raises SettingsError."""
     try:
@@ -28,7 +32,8 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
         if not first["loc"]:  # a rule over several settings says itself which
             raise SettingsError(reason) from error
         name = str(first["loc"][0]).upper()
-        raise SettingsError(f"{name}={first['input']!r} is not valid: {reason}") from error
+        shown = _CREDENTIALS.sub("://...@", repr(first["input"]))
+        raise SettingsError(f"{name}={shown} is not valid: {reason}") from error
 
 
 def comma_separated(value: object) -> object:

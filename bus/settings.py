@@ -7,7 +7,6 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus.nats_servers import Servers
-from bus.redis_url import RedisUrl
 
 REDIS_SCHEMES: Final = tuple(
     f"{redis}{kind}://" for redis in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")
@@ -42,6 +41,9 @@ class BusSettings(BaseSettings):
             if url.startswith(NATS_SCHEMES):
                 Servers(url)
             elif url.startswith(REDIS_SCHEMES):
+                # Whoever runs on the memory bus needs no Redis client installed.
+                from bus.redis_url import RedisUrl  # noqa: PLC0415
+
                 RedisUrl(url)
         return text
 

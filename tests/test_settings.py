@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from binance.settings import SettingsError, load_settings
+from bus.settings import BusSettings
 from tests.support.processes import ROOT
 
 
@@ -38,3 +40,10 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(role: str, variable: 
     assert finished.returncode != 0
     assert variable in finished.stderr
     assert len(finished.stderr.strip().splitlines()) == 1, finished.stderr
+
+
+def test_a_wrong_bus_url_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUS_URL", "redis://me:open-sesame@a:1,b:2")
+    with pytest.raises(SettingsError, match=r"BUS_URL='redis://\.\.\.@a:1,b:2' is not valid: several hosts") as caught:
+        load_settings(BusSettings)
+    assert "sesame" not in str(caught.value)

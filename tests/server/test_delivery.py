@@ -24,7 +24,7 @@ class Plain(Encoding):
         return message.payload
 
     def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes:
-        return f"gap {stream} {missed} {until}".encode()
+        return f"gap {stream} {missed} {until} {'upstream' if upstream else ''}".strip().encode()
 
 
 PLAIN = Plain()

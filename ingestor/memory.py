@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from market.announcements import KeptMessage, ResumeAnswer, ResumeAsk
-from market.continuity import is_sequenced
+from market.continuity import is_sequenced, unbroken
 from market.errors import MarketError
 from market.messages import Message
 from market.ring import Ring
@@ -72,6 +72,14 @@ class Memory:
             if kept:
                 streams[text] = [KeptMessage(m.cursor, m.received_us, msgspec.Raw(m.payload)) for m in kept]
         return ResumeAnswer(ask.ask, streams)
+
+    def between(self, stream: StreamName, after: int, last: int) -> list[Message] | None:
+        """The messages behind the cursor `after` up to that with `last`; None unless all of them are remembered."""
+        ring = self._rings.get(stream)
+        known = ring.starting_at(after) if ring is not None else None
+        found = [message for message in known or () if message.cursor <= last]
+        complete = is_sequenced(stream) and bool(found) and found[-1].cursor == last and unbroken(stream, found)
+        return found[1:] if complete else None
 
     def _since(self, text: str, cursor: int) -> list[Message]:
         try:

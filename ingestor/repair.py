@@ -1,8 +1,8 @@
-"""Messages that no ingestor received, fetched from Binance's REST API for the replicas that miss them."""
+"""Messages that replicas miss: remembered here, as after an outage of the bus, or fetched from Binance's REST API."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -13,10 +13,12 @@ from binance.errors import RestError
 from binance.rest import RestClient
 from bus.base import Bus
 from bus.loglimit import LogLimit
+from ingestor.memory import Memory
 from ingestor.rest_payloads import RestAggTrade, RestTrade, agg_trade, kline, row_close_ms, trade
 from market.announcements import REPAIR_TOPIC, REPAIRED_TOPIC, KeptMessage, RepairAsk, Repaired, encode
 from market.errors import MarketError
 from market.klines import decode_rows
+from market.messages import Message
 from market.streams import Kind, Market, StreamName
 
 logger = structlog.get_logger(__name__)
@@ -50,15 +52,17 @@ _Fetch: TypeAlias = Callable[[StreamName, RepairAsk], Awaitable[_Found]]
 
 
 class Repair:
-    """Answers replicas' `RepairAsk`s for the symbols that this ingestor maintains, each hole once.
+    """Answers replicas' `RepairAsk`s, each hole once.
 
-    Trades as far back as `trades` reaches (1,000), aggregate trades by id, candles by open time, all within
-    the request weight that is left. Make it before the bus is started.
+    Whoever remembers all that is missing says so. Otherwise the ingestor that maintains the symbol asks
+    the REST API: trades as far back as `trades` reaches (1,000), aggregate trades by id, candles by open time,
+    all within the request weight that is left. Make it before the bus is started.
     """
 
-    def __init__(self, rest: RestClient, bus: Bus, maintains: Callable[[Market, str], bool]) -> None:
+    def __init__(self, rest: RestClient, bus: Bus, memory: Memory, maintains: Callable[[Market, str], bool]) -> None:
         self._rest = rest
         self._bus = bus
+        self._memory = memory
         self._maintains = maintains
         self._under_way: dict[RepairAsk, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -71,6 +75,8 @@ class Repair:
         self.asked_total = 0
         self.repaired_total = 0
         """Messages fetched."""
+        self.remembered_total = 0
+        """Messages that were remembered here."""
         self.failed_total = 0
         """Holes that could not be filled, or not entirely."""
         self.malformed_total = 0
@@ -91,16 +97,17 @@ class Repair:
             self.malformed_total += 1
             logger.warning("malformed repair", error=str(error), start=body[:200])
             return
-        if stream.kind not in self._fetchers or not self._maintains(stream.market, stream.symbol):
-            return
         if ask in self._under_way:
             return  # several replicas miss the same
+        remembered = self._memory.between(stream, ask.after, ask.last)
+        if remembered is None and not self._maintains(stream.market, stream.symbol):
+            return
         self.asked_total += 1
         if len(self._under_way) >= MAX_ASKS:
             self.failed_total += 1
             return
-        asked_at = asyncio.get_running_loop().time()
-        task = asyncio.get_running_loop().create_task(self._repair(stream, ask, asked_at))
+        work = self._fetch(stream, ask) if remembered is None else self._remember(ask, remembered)
+        task = asyncio.get_running_loop().create_task(work)
         self._under_way[ask] = task
         task.add_done_callback(lambda done: self._done(ask, done))
 
@@ -109,12 +116,19 @@ class Repair:
         if not task.cancelled() and (error := task.exception()):
             logger.error("repair failed", stream=ask.stream, exc_info=error)
 
-    async def _repair(self, stream: StreamName, ask: RepairAsk, asked_at: float) -> None:
+    async def _remember(self, ask: RepairAsk, remembered: Sequence[Message]) -> None:
+        self.remembered_total += len(remembered)
+        messages = [KeptMessage(one.cursor, one.received_us, msgspec.Raw(one.payload)) for one in remembered]
+        await self._answer(ask, messages, complete=True)
+
+    async def _fetch(self, stream: StreamName, ask: RepairAsk) -> None:
         found = _Found([], complete=False)
+        asked_at = asyncio.get_running_loop().time()
+        fetch = self._fetchers.get(stream.kind)
         try:
             async with self._turns:
-                if asyncio.get_running_loop().time() - asked_at < ASK_WITHIN_S:
-                    found = await self._fetchers[stream.kind](stream, ask)
+                if fetch is not None and asyncio.get_running_loop().time() - asked_at < ASK_WITHIN_S:
+                    found = await fetch(stream, ask)
         except (RestError, msgspec.MsgspecError, ValueError) as error:
             if (held_back := self._failed_log.admit()) is not None:
                 logger.warning("hole not repaired", stream=ask.stream, error=str(error), held_back=held_back)
@@ -122,7 +136,10 @@ class Repair:
         self.failed_total += not found.complete
         now_us = time.time_ns() // 1_000
         messages = [KeptMessage(cursor, now_us, msgspec.Raw(payload)) for cursor, payload in found.payloads]
-        answer = Repaired(ask.stream, ask.first, ask.last, messages, found.complete)
+        await self._answer(ask, messages, complete=found.complete)
+
+    async def _answer(self, ask: RepairAsk, messages: list[KeptMessage], *, complete: bool) -> None:
+        answer = Repaired(ask.stream, ask.first, ask.last, messages, complete)
         await self._bus.announce(REPAIRED_TOPIC, encode(answer))
 
     async def _trades(self, stream: StreamName, ask: RepairAsk) -> _Found:

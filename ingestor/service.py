@@ -78,7 +78,7 @@ class Ingestor:
         self._rest = RestClient(endpoints, ledger=bus)
         self.books = Books(self._rest, self.publisher.add)
         self.poller = Poller(self._rest, bus, self.publisher.add)
-        self.repair = Repair(self._rest, bus, self.maintains)
+        self.repair = Repair(self._rest, bus, self.memory, self.maintains)
         self.malformed_demands_total = 0
         self._settings = settings
         self._bus = bus
@@ -149,6 +149,7 @@ class Ingestor:
 
     def part_in_roster(self) -> dict[str, Any]:
         """What of the roster falls to this ingestor, for people and tests to read."""
+        now = time.monotonic()
         settled = self.feed.settled_groups
         others = self.roster.members.others
         return {
@@ -159,6 +160,7 @@ class Ingestor:
                     "streams": len(streams),
                     "subscribed": key in settled,
                     "maintained": key in self.roster.maintained,
+                    "carriers": self.roster.carriers(key, now),
                 }
                 for key, streams in self.roster.carried.items()
             },
@@ -324,6 +326,7 @@ class Ingestor:
                 polls_failed=self.poller.failed_total,
                 repairs=self.repair.asked_total,
                 repaired=self.repair.repaired_total,
+                remembered=self.repair.remembered_total,
                 repairs_failed=self.repair.failed_total,
                 book_gaps=self.books.gaps_total,
                 books_refused=len(self.books.refused),

@@ -18,9 +18,9 @@ REFUSALS_TOPIC: Final = "refusals"
 """Ingestor -> replicas: which books it has no room for (`Refusals`)."""
 
 REPAIR_TOPIC: Final = "repair"
-"""Replica -> the ingestor that maintains the symbol: what neither copy brought (`RepairAsk`)."""
+"""Replica -> ingestors: what neither copy brought (`RepairAsk`)."""
 REPAIRED_TOPIC: Final = "repaired"
-"""Ingestor -> replicas: what Binance's REST API had of it (`Repaired`)."""
+"""Ingestor -> replicas: what it, or Binance's REST API, had of it (`Repaired`)."""
 
 LEASE_S: Final = 6.0
 """How long an announcement holds without being repeated, in s."""

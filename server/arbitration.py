@@ -168,7 +168,7 @@ class CandleArbiter(NewestArbiter):
         while held and latest is not None:
             first = held[0]
             missing = self._missing(first, latest)
-            if missing and first.cursor >= latest.cursor:
+            if missing:
                 break
             del held[0]
             if missing is not None and first.cursor >= latest.cursor:

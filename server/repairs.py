@@ -10,7 +10,7 @@ from bus.base import Bus
 from market.announcements import REPAIR_TOPIC, REPAIRED_TOPIC, RepairAsk, Repaired, encode
 from market.errors import MarketError
 from market.messages import Message
-from market.streams import Kind, StreamName
+from market.streams import StreamName
 from server.arbiter import Hole
 from server.channels import ArbitratedChannel
 
@@ -19,8 +19,6 @@ ASK_AFTER_S: Final = 0.25
 GIVE_UP_AFTER_S: Final = 1.5
 """How long messages behind a hole wait at most, in s."""
 _CHECK_S: Final = 0.05
-_REPAIRABLE: Final = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.KLINE})
-"""Of these Binance's REST API has the past; of a book it has only the present."""
 
 log = structlog.get_logger(__name__)
 _decode: Final = msgspec.json.Decoder(Repaired).decode
@@ -41,8 +39,8 @@ class _Wait:
 class Repairs:
     """Sees to it that no channel waits for longer than GIVE_UP_AFTER_S for what is missing.
 
-    What the other copy has not brought within ASK_AFTER_S is asked for, where Binance's REST API has
-    it (ingestor/repair.py answers); what nobody has is given up, and clients are told.
+    What the other copy has not brought within ASK_AFTER_S is asked for (ingestor/repair.py answers);
+    what nobody has is given up, and clients are told.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -92,7 +90,7 @@ class Repairs:
     def _judge(self, wait: _Wait, waited_s: float) -> None:
         if waited_s < ASK_AFTER_S or (wait.asked and waited_s < GIVE_UP_AFTER_S):
             return
-        if wait.asked or wait.channel.stream.kind not in _REPAIRABLE:
+        if wait.asked:
             wait.channel.give_up()
             return
         wait.asked = True

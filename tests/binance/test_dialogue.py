@@ -10,7 +10,7 @@ from binance.frames import Reply
 from binance.subscriptions import Request
 from market.streams import Market, StreamName
 
-LEEWAY_S = 0.2
+LEEWAY_S = 0.4
 """How far delays on the way may push messages together without harm."""
 
 

@@ -16,6 +16,16 @@ def test_late_announcements_are_ignored() -> None:
     assert members.hear(presence("you", 6, 1), 2.0)
 
 
+def test_one_whose_clock_was_set_back_before_it_started_again_is_heard_once_its_earlier_lease_has_ended() -> None:
+    members = Members("me", 1)
+    members.hear(presence("you", 5, 2), 0.0)
+    for number in range(1, 5):
+        members.hear(presence("me", 1, number), float(number))
+    assert not members.hear(presence("you", 4, 1), 1.5)
+    members.expire(1.1 + LEASE_S)
+    assert members.hear(presence("you", 4, 2), 1.2 + LEASE_S)
+
+
 def test_members_and_groups_are_bounded_and_nonsense_is_refused() -> None:
     members = Members("me", 1)
     for number in range(MAX_MEMBERS + 3):

@@ -13,9 +13,12 @@ from binance.settings import stand_in
 from bus.memory import MemoryBroker, MemoryBus
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
+from ingestor.memory import Memory
 from ingestor.repair import Repair
 from market.announcements import REPAIR_TOPIC, REPAIRED_TOPIC, RepairAsk, Repaired, encode
 from market.intervals import SECOND_MS
+from market.messages import Message
+from market.streams import StreamName
 from tests.binance.wire import until
 from tests.exchange.client import Client, receive
 
@@ -54,9 +57,14 @@ async def replica(broker: MemoryBroker) -> AsyncIterator[Replica]:
 
 
 @pytest.fixture
-async def repair(exchange: Client, bus: MemoryBus, replica: Replica) -> AsyncIterator[Repair]:
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+async def repair(exchange: Client, bus: MemoryBus, memory: Memory, replica: Replica) -> AsyncIterator[Repair]:
     rest = RestClient(stand_in(f"http://127.0.0.1:{exchange.port}"))
-    made = Repair(rest, bus, lambda _market, symbol: symbol == "btcusdt")
+    made = Repair(rest, bus, memory, lambda _market, symbol: symbol == "btcusdt")
     await bus.start()
     yield made
     await made.close()
@@ -133,7 +141,6 @@ async def test_only_who_maintains_the_symbol_answers_and_each_hole_once(
     (message,) = await streamed(exchange, "/ws/btcusdt@trade", 1)
     asks = [
         RepairAsk("spot:ethusdt@trade", 1, 2, 0),
-        RepairAsk("spot:btcusdt@depth", 1, 2, 0),
         *[RepairAsk("spot:btcusdt@trade", message["t"], message["t"], 0)] * 3,
     ]
     await asyncio.gather(*(replica.bus.announce(REPAIR_TOPIC, encode(ask)) for ask in asks))
@@ -144,6 +151,24 @@ async def test_only_who_maintains_the_symbol_answers_and_each_hole_once(
         ("spot:btcusdt@trade", message["t"] - 1),
     ]
     assert repair.asked_total == 2
+
+
+async def test_what_an_ingestor_remembers_it_gives_without_asking_whether_it_maintains_the_symbol_or_not(
+    exchange: Client, repair: Repair, memory: Memory, replica: Replica
+) -> None:
+    await exchange.control("refuse", status=429, retry_after=5, requests=10)
+    trades, depth = StreamName.parse("ethusdt@trade"), StreamName.parse("btcusdt@depth")
+    for n in (1, 2, 3, 4, 6, 7):
+        memory.keep(Message(trades, n, n, b'{"t":%d}' % n))
+        memory.keep(Message(depth, 10 * n, n, b'{"U":%d,"u":%d}' % (10 * n - 9, 10 * n)))
+    answer = await replica.ask(str(trades), 2, 3, 1)
+    assert [(kept.cursor, bytes(kept.payload)) for kept in answer.messages] == [(2, b'{"t":2}'), (3, b'{"t":3}')]
+    assert answer.complete
+    answer = await replica.ask(str(depth), 11, 40, 10)
+    assert ([kept.cursor for kept in answer.messages], answer.complete) == ([20, 30, 40], True)
+    answer = await replica.ask(str(depth), 31, 60, 30)  # its own past has a hole
+    assert (answer.messages, answer.complete) == ([], False)
+    assert repair.remembered_total == 5
 
 
 async def test_malformed_questions_are_counted_and_harm_nothing(repair: Repair, replica: Replica) -> None:

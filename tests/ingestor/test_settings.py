@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from binance.settings import load_settings
 from ingestor.settings import IngestorSettings
 
 

@@ -230,7 +230,8 @@ async def test_its_port_tells_whether_it_takes_part_and_what_it_carries(
             health = (await http.get(url)).json()
     await door.close()
     assert (health["phase"], health["connected"], health["streams"], health["others"]) == ("live", True, 1, {})
-    assert health["groups"] == {"spot:0000000000000000": {"streams": 1, "subscribed": True, "maintained": True}}
+    share = {"streams": 1, "subscribed": True, "maintained": True, "carriers": ["one"]}
+    assert health["groups"] == {"spot:0000000000000000": share}
 
 
 async def test_one_that_has_something_to_announce_as_it_closes_ends_all_the_same(

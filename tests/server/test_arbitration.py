@@ -86,7 +86,7 @@ def test_a_copy_that_is_behind_is_dropped_as_a_whole() -> None:
 
 def test_different_payloads_of_one_event_time_all_come_once() -> None:
     stream = Stream("futures:!markPrice@arr")
-    bodies = [b"[1]", b"[2]", b"[1]", b"[2]", b"[3]", b"[1]"]
+    bodies = [b"[1]", b"[2]", b"[1]", b"[2]", b"[3]", b"[2]", b"[1]"]
     stream.take(*(stream.message(7, body) for body in bodies))
     assert [message.payload for message in stream.out] == [b"[1]", b"[2]", b"[3]"]
     stream.take(stream.message(8, b"[1]"))
@@ -135,6 +135,23 @@ def test_a_repair_fills_a_hole_and_counts_what_it_brought() -> None:
     assert stream.cursors == [1, 2, 3, 4, 5]
     assert stream.figures.repaired_total == 2
     assert stream.arbiter.fill([stream.message(6)]) == []  # nothing was missing
+
+
+def test_a_message_that_waits_in_two_forms_is_handed_on_once() -> None:
+    stream = Stream("btcusdt@trade")
+    stream.take_ids(1, 5)
+    stream.out += stream.arbiter.fill([stream.message(n, b"repaired") for n in (3, 5)])
+    stream.pass_over()
+    stream.pass_over()
+    assert stream.cursors == [1, 3, 5]
+    assert stream.missing() is None
+
+
+def test_depth_that_waits_and_is_overtaken_is_dropped() -> None:
+    stream = Stream("btcusdt@depth@100ms")
+    stream.take(depth(stream, 1, 10), depth(stream, 31, 40), depth(stream, 11, 45), depth(stream, 46, 50))
+    assert stream.cursors == [10, 45, 50]
+    assert stream.missing() is None
 
 
 def test_what_waits_is_bounded() -> None:

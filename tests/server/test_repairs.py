@@ -162,12 +162,13 @@ async def test_what_nobody_has_is_announced_as_a_gap_on_every_door_that_can(
     assert await metric(served, "upstream_gaps") == 2
 
 
-async def test_depth_cannot_be_repaired_and_the_gap_is_told_soon(served: Served, client: Client) -> None:
+async def test_depth_that_no_ingestor_remembers_leaves_a_gap_at_once(served: Served, client: Client) -> None:
     await subscribe(client, DEPTH)
     await say(served, DEPTH, depth(1), depth(2), depth(4), depth(5))
-    await until(lambda: len(client.named("depth")) == 4, "what is left")
+    await until(lambda: served.repair_asks, "the question")
+    await repair(served, [], complete=False)
+    await until(lambda: len(client.named("depth")) == 4, "what is left", timeout_s=1)
     assert client.named("gap") == [{"stream": DEPTH, "missed": 10, "until": 30, "reason": "upstream"}]
-    assert served.repair_asks == []
 
 
 async def test_a_candle_whose_close_both_copies_lack_is_repaired_before_the_next_one(

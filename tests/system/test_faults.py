@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -99,6 +101,27 @@ def test_data_flows_again_within_three_seconds_of_the_bus_s_return(cluster: Clus
     server.start()
     _all_receive_again(clients, within_s=3.0 + 0.5)  # half a second for the market to say something
     assert all(client.lines("disconnect") == [] for client in clients)
+
+
+@pytest.mark.timeout(90)
+def test_ingestors_that_are_restarted_in_turn_lose_and_double_nothing(
+    cluster: Cluster, clients: list[NodeClient]
+) -> None:
+    for name in ("ingestor1", "ingestor2"):
+        ingestor = cluster.processes[name]
+        ingestor.stop()
+        ingestor.start()
+        wait_until(partial(_is_ready, ingestor.port), f"{name} takes part again")
+    before = [len(client.messages(TRADES)) for client in clients]
+    wait_until(
+        lambda: all(len(client.messages(TRADES)) > n + 5 for client, n in zip(clients, before, strict=True)), "trades"
+    )
+    for client in clients:
+        assert_complete(client)
+
+
+def _is_ready(port: int) -> bool:
+    return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == HTTPStatus.OK
 
 
 @pytest.mark.timeout(90)

@@ -28,19 +28,19 @@ class Feed:
     def __init__(self, directory: Path) -> None:
         self.exchange_port = free_port()
         self.replica_port = free_port()
-        redis = redis_server(directory)
+        self.redis = redis_server(directory)
         shared = {
-            "BUS_URL": f"redis://127.0.0.1:{redis.port}",
+            "BUS_URL": f"redis://127.0.0.1:{self.redis.port}",
             "EXCHANGE": "simulate",
             "EXCHANGE_URL": f"http://127.0.0.1:{self.exchange_port}",
         }
-        market = {**shared, "SIM_SYMBOLS": "3", "SIM_TRADES_PER_SECOND": "30"}
+        market = {**shared, "SIM_SYMBOLS": "3", "SIM_TRADES_PER_SECOND": "60"}
         self.ingestors = [
             tickcast("ingestor", free_port(), directory, {**shared, "INSTANCE": name, "FEED_COPIES": "2"})
             for name in ("one", "two")
         ]
         self.processes = [
-            redis,
+            self.redis,
             tickcast("exchange", self.exchange_port, directory, market),
             *self.ingestors,
             tickcast("replica", self.replica_port, directory, shared),
@@ -196,3 +196,15 @@ async def test_a_silent_stream_is_polled_until_it_speaks_again(feed: Feed, watch
     assert "poll" not in sources(polled)[first_streamed + 1 :]
     times = [body["E"] for body in watcher.of_io(TICKER)]
     assert times == sorted(set(times))
+
+
+@pytest.mark.timeout(90)
+async def test_what_was_sent_while_the_bus_was_away_comes_when_it_is_back(feed: Feed, watcher: Watcher) -> None:
+    await watcher.hear_more()
+    feed.redis.kill()
+    before = len(watcher.of_io(TRADES))
+    await asyncio.sleep(1.0)  # what the ingestors receive meanwhile never reaches the bus
+    await asyncio.to_thread(feed.redis.start)
+    await watcher.hear_more(60)
+    watcher.assert_complete()
+    assert len(watcher.of_io(TRADES)) > before + 60

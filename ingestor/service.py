@@ -326,7 +326,7 @@ class Ingestor:
                 polls_failed=self.poller.failed_total,
                 repairs=self.repair.asked_total,
                 repaired=self.repair.repaired_total,
-                remembered=self.repair.remembered_total,
+                repaired_from_memory=self.repair.remembered_total,
                 repairs_failed=self.repair.failed_total,
                 book_gaps=self.books.gaps_total,
                 books_refused=len(self.books.refused),

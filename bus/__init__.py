@@ -9,9 +9,10 @@ from bus.sharded import ShardedBus
 def open_bus(url: str, name: str = "") -> Bus:
     """One end of the bus at `url`, not yet started.
 
-    `memory://`, Redis as in `bus.redis_url`, NATS as in `bus.nats_servers`. Several URLs, separated by commas, share the streams among them (`bus.sharded`). Ends of one
-    `memory://` URL in one process reach each other. `name` is how the end shows in logs and in
-    the server's client list. Raises ValueError for another scheme.
+    `memory://`, Redis as in `bus.redis_url`, NATS as in `bus.nats_servers`. Several URLs, separated by
+    commas, share the streams among them (`bus.sharded`). Ends of one `memory://` URL in one process
+    reach each other. `name` is how the end shows in logs and in the server's client list. Raises
+    ValueError for another scheme.
     """
     urls = split_urls(url)
     return _open(url, name) if len(urls) == 1 else ShardedBus({each: _open(each, name) for each in urls})

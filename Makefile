@@ -29,7 +29,7 @@ cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, e
 	@exec $(BIN)/python -m deploy.cluster
 
 test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files, API documents
 	$(STEP) "style" $(BIN)/ruff check .

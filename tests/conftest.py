@@ -4,9 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser, async_playwright
 
 from tests.support.processes import RECORDINGS, Process, nats_server, redis_server
+
+# Examples come slowly on a busy machine; that says nothing about what is tested.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

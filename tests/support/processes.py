@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,20 +10,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from deploy import programs
 
 ROOT = Path(__file__).resolve().parents[2]
+_PORTS: Final = range(10_000, 32_000)
+"""Below the kernel's range for outgoing connections (ip_local_port_range)."""
 RECORDINGS = ROOT.parent / "shared" / "data" / "binance"
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback that nobody listens on now, and that no outgoing connection is given."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 # two test processes must not find the same one
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:

@@ -35,7 +35,7 @@ STATES = [
 @pytest.fixture
 async def exchange() -> AsyncIterator[Client]:
     values = {"port": 0, "sim_symbols": 2, "sim_trades_per_second": 40.0}
-    running = Exchange(ExchangeServerSettings.model_validate(setting))
+    running = Exchange(ExchangeServerSettings.model_validate(values))
     port = await running.start()
     async with Client(running, port) as tools:
         yield tools
@@ -175,7 +175,7 @@ async def test_a_quiet_market_is_polled_ever_less_and_nothing_is_repeated(
     monkeypatch.setattr(poller_module, "SILENT_AFTER_S", 0.1)
     monkeypatch.setattr(poller_module, "EVERY_S", 0.1)
     setting = {"port": 0, "sim_symbols": 1, "sim_trades_per_second": 0.01}
-    quiet = Exchange(ExchangeServerSettings.model_validate(values))
+    quiet = Exchange(ExchangeServerSettings.model_validate(setting))
     port = await quiet.start()
     rest, published = RestClient(stand_in(f"http://127.0.0.1:{port}")), list[Message]()
     poller = Poller(rest, bus, published.append)

@@ -13,7 +13,7 @@ from tests.support.processes import ROOT, Process, free_port, wait_until
 
 
 class Cluster:
-    """Nginx, two replicas, two ingestors, Redis or NATS, and an exchange on free ports."""
+    """Nginx, two replicas, mostly two ingestors, Redis or NATS, and an exchange on free ports."""
 
     def __init__(
         self,
@@ -21,6 +21,7 @@ class Cluster:
         exchange: str = "simulate",
         env: Mapping[str, str] | None = None,
         bus: BusServer = "redis",
+        ingestors: int = 2,
     ) -> None:
         self.bus = bus
         self.nginx_port = free_port()
@@ -30,7 +31,7 @@ class Cluster:
             state_dir=directory / "state",
             nginx_port=self.nginx_port,
             replica_ports=self.replica_ports,
-            ingestor_ports=[free_port() for _ in range(2)],
+            ingestor_ports=[free_port() for _ in range(ingestors)],
             bus_port=free_port(),
             exchange_port=self.exchange_port,
             bus=bus,

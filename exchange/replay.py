@@ -13,11 +13,12 @@ from typing import Final
 
 import structlog
 
+from binance.recordings import read
 from exchange.broadcast import Broadcast
 from exchange.connections import Connection, Sockets
 from exchange.feed import Feed
 from exchange.following import Follower
-from exchange.recording import Contents, read
+from exchange.recording import Contents
 from exchange.venue import Venue
 from market.streams import Kind, Market, StreamName
 

@@ -17,6 +17,7 @@ from ingestor.demand import Leases
 from ingestor.feed import Feed
 from ingestor.memory import Memory
 from ingestor.publisher import Publisher
+from ingestor.recorder import open_recorder
 from ingestor.settings import IngestorSettings
 from market.announcements import (
     DEMAND_TOPIC,
@@ -57,7 +58,8 @@ class Ingestor:
     def __init__(self, settings: IngestorSettings, bus: Bus, endpoints: Endpoints) -> None:
         self.leases = Leases(settings.default_tickers)
         self.memory = Memory()
-        self.publisher = Publisher(bus, self.memory)
+        self.recorder = open_recorder(settings)
+        self.publisher = Publisher(bus, self.memory, self.recorder.keep if self.recorder else None)
         self.feed = Feed(endpoints, settings.symbols_per_worker, self._take, self._note_state)
         self._rest = RestClient(endpoints, ledger=bus)
         self.books = Books(self._rest, self.publisher.add)
@@ -77,6 +79,8 @@ class Ingestor:
     async def start(self) -> None:
         """Begin to connect, listen and publish; returns at once."""
         self._running = True
+        if self.recorder:
+            self.recorder.start()
         self.publisher.start()
         self._carry()
         self._tasks = [asyncio.create_task(work) for work in (self._expire(), self._announce(), self._report())]
@@ -93,6 +97,8 @@ class Ingestor:
         await self.feed.close()
         await self.books.close()
         await self.publisher.close()
+        if self.recorder:
+            await self.recorder.close()
         await self._rest.close()
 
     @property
@@ -109,6 +115,8 @@ class Ingestor:
             cut_total=self.memory.cut_total,
             books=len(self.books),
             books_refused=len(self.books.refused),
+            recorded_total=self.recorder.recorded_total if self.recorder else 0,
+            record_dropped_total=self.recorder.dropped_total if self.recorder else 0,
         )
 
     def _hear(self, body: bytes) -> None:

@@ -10,6 +10,8 @@ _STATUS: Final[dict[Code, int]] = {
     Code.UNKNOWN_SYMBOL: 404,
     Code.NOT_TRADING: 404,
     Code.NOT_FOUND: 404,
+    Code.UNKNOWN_RECORDING: 404,
+    Code.REPLAY_LIMIT: 429,
     Code.RATE_LIMITED: 429,
     Code.UPSTREAM: 503,
     Code.INTERNAL: 500,

@@ -14,6 +14,7 @@ from server.doors import page
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
 from server.doors.json_ws import JsonDoor
+from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
@@ -21,6 +22,8 @@ from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
+from server.recordings import Recordings
+from server.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
 
@@ -45,16 +48,23 @@ class Replica:
         self._catalogs = Catalogs(self._rest, self._hub.follow)
         self._history = History(self._rest, bus)
         self._cache = RestCache(self._rest)
+        self._replays = Replays(Recordings(settings.recordings))
         self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery)
         is_allowed_origin = origin_policy(settings.cors_origins)
         self._json = JsonDoor(
-            self._hub, self._catalogs, self._history, self._delivery, is_allowed_origin=is_allowed_origin
+            self._hub,
+            self._catalogs,
+            self._history,
+            self._delivery,
+            replays=self._replays,
+            is_allowed_origin=is_allowed_origin,
         )
         self._door = SocketIODoor(
             self._hub,
             self._catalogs,
             self._history,
             self._delivery,
+            replays=self._replays,
             replica=settings.name,
             source=settings.source,
             update_interval_ms=settings.update_interval,
@@ -80,6 +90,7 @@ class Replica:
 
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
+        await self._replays.close()
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         await self._hub.close()
         await self._liveness.close()
@@ -108,6 +119,7 @@ class Replica:
             cache=self._cache,
             rest=self._rest,
             history=self._history,
+            replays=self._replays,
         )
         RestDoor(
             hub=self._hub,
@@ -119,6 +131,7 @@ class Replica:
             history=self._history,
             identity=identity,
         ).attach(app)
+        ReplayRestDoor(self._replays.recordings).attach(app)
         self._door.attach(app)
         self._binance.attach(app)
         binance_rest.attach(app)

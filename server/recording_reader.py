@@ -42,7 +42,7 @@ class RecordingReader:
     """
 
     def __init__(self, recordings: Recordings, recording: Recording, selection: Selection) -> None:
-        self.reached_ms = selection.start_ms
+        self.reached_ms = 0
         """Receive time of the latest line read, in ms."""
         self.malformed_total = 0
         self._recordings = recordings

@@ -20,7 +20,7 @@ MAX_RECORDINGS: Final = 1_000
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Bytes of payloads at which a page ends."""
 MAX_STEPS: Final = 256
-"""Turns of the reader (64 MiB of lines) after which a page ends, with whatever was found."""
+"""Turns of the reader in the range of time (64 MiB of lines) after which a page ends, with whatever was found."""
 MAX_AT_ONCE: Final = 4
 """Pages that are read at once; they share one thread with the replays."""
 NEXT_HEADER: Final = "X-Replay-Next"
@@ -100,12 +100,15 @@ class ReplayRestDoor:
         selection = Selection(frozenset((stream,)), *time_range(query.start_time, query.end_time))
         reader = RecordingReader(self._recordings, recording, selection)
         try:
-            for _ in range(MAX_STEPS):
+            steps = 0
+            while steps < MAX_STEPS:
                 messages = await reader.step()
                 if messages is None:
                     return page
                 if not all(map(page.add, messages)):
                     return page
+                # What stands before the range does not count, or no page would ever get past it.
+                steps += reader.reached_ms > query.start_time
             page.break_off(reader.reached_ms)
             return page
         finally:

@@ -66,18 +66,19 @@ class RecordingReader:
 
     def _step(self) -> list[Message]:
         found: list[Message] = []
-        room, line = STEP_BYTES, None
-        while room > 0 and not self._is_over:
-            line = next(self._lines, None)
-            if line is None:
-                self._is_over = True
-                return found
+        room, latest = STEP_BYTES, None
+        for line in self._lines:
+            latest = line
             room -= len(line)
             # Most lines are of other streams: they are not decoded.
             if self._might_hold(line) and (message := self._select(line)) is not None:
                 found.append(message)
-        if line is not None:
-            self._note_time(line)
+            if room <= 0:
+                break
+        else:
+            self._is_over = True
+        if latest is not None:
+            self._note_time(latest)
         return found
 
     def _select(self, line: bytes) -> Message | None:
@@ -108,7 +109,7 @@ class RecordingReader:
             return
         if recorded is not None and recorded.ts is not None:
             self.reached_ms = max(self.reached_ms, recorded.ts)
-            self._is_over = recorded.ts > self._selection.end_ms + SLACK_MS
+            self._is_over = self._is_over or recorded.ts > self._selection.end_ms + SLACK_MS
 
     def _note_malformed(self, line: bytes, error: Exception) -> None:
         self.malformed_total += 1

@@ -63,7 +63,8 @@ class _Page:
 
     def break_off(self, reached_ms: int) -> None:
         """Let the next page begin where the reading got to."""
-        self.next = {"startTime": reached_ms, "skip": self._at_count if reached_ms == self._at_ms else 0}
+        at_ms = max(reached_ms, self._at_ms)
+        self.next = {"startTime": at_ms, "skip": self._at_count if at_ms == self._at_ms else 0}
 
 
 class ReplayRestDoor:

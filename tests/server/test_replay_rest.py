@@ -98,8 +98,8 @@ async def test_a_recording_that_cannot_be_entered_in_its_middle_is_paged_to_its_
     monkeypatch.setattr(rest_module, "MAX_STEPS", 2)
     monkeypatch.setattr(reader_module, "STEP_BYTES", 2_000)
     recording = store(folder, "spot", trades(300))
-    (path,) = folder.iterdir()
-    (folder / "foreign.ndjson.gz").write_bytes(gzip.compress(gzip.decompress(path.read_bytes())))
+    whole = (folder / f"{recording}-000000.ndjson.gz").read_bytes()
+    (folder / "foreign.ndjson.gz").write_bytes(gzip.compress(gzip.decompress(whole)))
     for name in (recording, "foreign"):
         found = await pages(http, name, stream="btcusdt@trade")
         assert [row["cursor"] for page in found for row in page] == list(range(1, 301))

@@ -7,8 +7,9 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import structlog
 
-from binance.recordings import RecordedMessage, read
+from binance.recordings import RecordedMessage
 from exchange.fixed import decimals_used
+from exchange.recorded_books import read_as_exchange
 from exchange.symbols import SPOT_DECIMALS, SymbolSpec
 from market.errors import MarketError
 from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
@@ -75,7 +76,7 @@ def survey(path: Path) -> Contents:
     sightings: dict[tuple[Market, str], _Sighting] = {}
     books: set[tuple[Market, str]] = set()
     count = 0
-    for message in read(path):
+    for message in read_as_exchange(path):
         count += 1
         if message.stream is None:
             symbol, stream = depth_symbol(message.path), None

@@ -1,6 +1,5 @@
 """Reads streams of a recording in a range of time, a little at a time."""
 
-import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +12,7 @@ from bus.loglimit import LogLimit
 from market.cursors import cursor_of
 from market.errors import MarketError
 from market.messages import Message
+from market.payloads import BOOK_SNAPSHOT
 from market.streams import Kind, StreamName
 from server.every import every_of
 from server.recordings import Recording, Recordings
@@ -22,7 +22,8 @@ STEP_BYTES: Final = 256 * 1024
 SLACK_MS: Final = 5_000
 """How far lines may be out of order: a line so far behind the range ends the reading."""
 LATEST_MS: Final = (1 << 53) - 1
-_SNAPSHOT: Final = b'{"e":"bookSnapshot"'
+_SNAPSHOT: Final = f'{{"e":"{BOOK_SNAPSHOT}"'.encode()
+_STREAM: Final = b'"stream":"'
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ class RecordingReader:
         self._recordings = recordings
         self._selection = selection
         self._lines = _lines(recording, selection.start_ms)
-        self._might_hold = _pattern(selection.streams).search
+        self._might_hold = _Names(selection.streams).might_hold
         self._books: set[StreamName] = set()
         self._is_over = False
         self._log = LogLimit()
@@ -120,8 +121,12 @@ class RecordingReader:
 def _lines(recording: Recording, start_ms: int) -> Generator[bytes, None, None]:
     """The lines of all parts that may hold what was received from `start_ms` on."""
     for part in recording.parts:
-        if part.end_ms is None or part.end_ms >= start_ms:
+        if part.end_ms is not None and part.end_ms < start_ms:
+            continue
+        try:
             yield from lines(part.path, _offset(part.path, start_ms))
+        except FileNotFoundError:  # the oldest files make room for new ones
+            log.warning("recorded file is gone", path=str(part.path))
 
 
 def _offset(path: Path, start_ms: int) -> int:
@@ -132,7 +137,19 @@ def _offset(path: Path, start_ms: int) -> int:
     return 0
 
 
-def _pattern(streams: frozenset[StreamName]) -> re.Pattern[bytes]:
-    """Finds any of the streams' names in a line; of ALL the part behind the symbol."""
-    names = {stream.binance_name.removeprefix("*").encode() for stream in streams}
-    return re.compile(b"|".join(re.escape(name) for name in sorted(names)))
+class _Names:
+    """Knows from a line's bytes whether it may be one of a selection's, without decoding it."""
+
+    def __init__(self, streams: frozenset[StreamName]) -> None:
+        names = [stream.binance_name.encode() for stream in streams]
+        self._names = frozenset(names)
+        # ALL is `*@trade`: whatever the symbol.
+        self._kinds = frozenset(name[1:] for name in names if name.startswith(b"*@"))
+
+    def might_hold(self, line: bytes) -> bool:
+        """Whether the line names one of the streams, or does not name its stream in the usual place."""
+        at = line.find(_STREAM)
+        if at < 0:
+            return True
+        name = line[at + len(_STREAM) : line.find(b'"', at + len(_STREAM))]
+        return name in self._names or b"\\" in name or name[name.find(b"@") :] in self._kinds

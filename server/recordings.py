@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -16,8 +17,9 @@ from market.errors import Code, MarketError
 
 MAX_FILES: Final = 1_024
 """Files that are looked at; of more the ones with the last names."""
-_NUMBER: Final = re.compile(r"-\d{4,6}\Z")
+_NUMBER: Final = re.compile(r"-\d{6}\Z")
 _FIRST_LINES: Final = 1_000
+_FIRST_BYTES: Final = 1 << 20
 _MAX_STREAMS: Final = 200
 
 T = TypeVar("T")
@@ -140,9 +142,11 @@ def _first_look(path: Path, size: int) -> Part | None:
     """What the first lines of a file say; None where no message is among them."""
     start_ms = None
     streams: set[str] = set()
-    for number, line in enumerate(lines(path)):
-        if number == _FIRST_LINES:
+    room = _FIRST_BYTES
+    for line in islice(lines(path), _FIRST_LINES):
+        if room < 0:
             break
+        room -= len(line)
         try:
             message = decode_line(line)
         except (msgspec.MsgspecError, ValueError):

@@ -25,7 +25,8 @@ ROOM_BYTES: Final = 16 * 1024
 """Unsent bytes at which a replay waits: so far below the high-water mark that live streams never lag by it."""
 _BURST_BYTES: Final = 16 * 1024
 _WAIT_S: Final = 0.01
-_IDLE_S: Final = 0.002
+# What is due sooner goes at once: a timer is no more exact than that.
+_AT_ONCE_S: Final = 0.002
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,7 @@ class Replay:
         if self._first_us is None:
             self._first_us, self._began = received_us, now
         due = self._began + (received_us - self._first_us) / 1e6 / self._speed
-        if due - now > _IDLE_S:
+        if due - now > _AT_ONCE_S:
             await asyncio.sleep(due - now)
             await self._wait_for_room()
 
@@ -155,6 +156,7 @@ class Replays:
         self.recordings = recordings
         self.figures = Figures()
         self._running: dict[object, dict[str, tuple[Replay, asyncio.Task[None]]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return sum(map(len, self._running.values()))
@@ -171,6 +173,8 @@ class Replays:
         replay = Replay(replay_id, plan.speed, reader, open_listener(replay_id))
         task = asyncio.get_running_loop().create_task(replay.run(self.figures))
         self._running.setdefault(client, {})[replay_id] = replay, task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _task: self._forget(client, replay_id))
         return replay_id
 
@@ -189,11 +193,10 @@ class Replays:
             task.cancel()
 
     async def close(self) -> None:
-        """End all replays."""
-        tasks = [task for replays in self._running.values() for _, task in replays.values()]
-        for task in tasks:
+        """End all replays; none can be asked for any more."""
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.recordings.close()
 
     def _forget(self, client: object, replay_id: str) -> None:

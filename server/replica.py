@@ -90,13 +90,13 @@ class Replica:
 
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
-        await self._replays.close()
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         await self._hub.close()
         await self._liveness.close()
         await self._catalogs.close()
         if self._runner:
             await self._runner.cleanup()
+        await self._replays.close()
         await self._history.close()
         await self._cache.close()
         await self._rest.close()

@@ -1,6 +1,7 @@
 """Replays at the doors: messages as live ones, marked, and the client as its replay sees it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from market.messages import Message
 from market.streams import StreamName
@@ -67,10 +68,8 @@ class JsonListener:
     ) -> None:
         self._connection = connection
         self._tell = tell
-        self._encodings = {
-            stream: [ReplayedEncoding(encoding, replay_id) for encoding in encodings]
-            for stream, encodings in live.items()
-        }
+        marked = {one: ReplayedEncoding(one, replay_id) for encodings in live.values() for one in encodings}
+        self._encodings = {stream: [marked[one] for one in encodings] for stream, encodings in live.items()}
 
     @property
     def unsent_bytes(self) -> int:
@@ -79,9 +78,8 @@ class JsonListener:
 
     def send(self, message: Message) -> int:
         """Send one message in all forms; how many bytes that took. Raises ValueError as an encoding does."""
-        stream, every = message.stream, every_of(message.stream)
-        wanted = self._encodings.get(stream, []) or (self._encodings[every] if every is not None else [])
-        texts = [encoding.encode(message) for encoding in wanted]
+        wishes = [self._encodings.get(stream, []) for stream in (message.stream, every_of(message.stream)) if stream]
+        texts = [encoding.encode(message) for encoding in dict.fromkeys(chain.from_iterable(wishes))]
         for text in texts:
             self._connection.reply(text)
         return sum(map(len, texts))

@@ -88,6 +88,19 @@ async def test_a_file_that_is_gone_is_a_recording_no_more(recordings: Recordings
     assert await recordings.list() == []
 
 
+async def test_a_file_that_goes_while_it_is_replayed_costs_its_own_messages_alone(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    name = store(tmp_path, "spot", trades(100), flush_every=10, rotate_bytes=1)
+    recording = await recordings.find(name)
+    recording.parts[3].path.unlink()
+    reader = RecordingReader(recordings, recording, selection("btcusdt@trade"))
+    found = await reader.step()
+    reader.close()
+    assert found is not None
+    assert [message.cursor for message in found] == [*range(1, 31), *range(41, 101)]
+
+
 @pytest.mark.parametrize("folder", [None, Path("/nowhere/at/all")])
 async def test_without_a_folder_there_are_none(folder: Path | None) -> None:
     recordings = Recordings(folder)

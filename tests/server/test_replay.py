@@ -173,6 +173,16 @@ async def test_a_range_of_time_of_all_symbols(ws_client: JsonClient, folder: Pat
     assert found == {(symbol, number) for symbol in ("BTCUSDT", "ETHUSDT") for number in range(20, 26)}
 
 
+async def test_a_symbol_named_beside_all_comes_once_in_each_form(ws_client: JsonClient, folder: Path) -> None:
+    recording = store(folder, "spot", mixed(trades(3), trades(3, symbol="ethusdt")))
+    await ws_client.send(
+        type="getReplay", recording=recording, speed=0, rawStreams=["btcusdt@trade", "*@trade", "spot:btcusdt@trade"]
+    )
+    await ws_client.wait_for("replayEnd")
+    for name in ("btcusdt@trade", "spot:btcusdt@trade", "ethusdt@trade"):
+        assert [message["data"]["t"] for message in ws_client.of_stream(name)] == [1, 2, 3], name
+
+
 async def test_messages_keep_their_distance_in_time(ws_client: JsonClient, folder: Path) -> None:
     loop = asyncio.get_running_loop()
     recording = store(folder, "spot", [trade(1, START), trade(2, START + 600)])

@@ -31,7 +31,7 @@ cluster: $(DEV) servers ## Nginx on :8080, two replicas, ingestor, Redis, exchan
 test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
 	$(BIN)/python -m pytest -q
 
-check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
+check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files, API documents
 	$(STEP) "style" $(BIN)/ruff check .
 	$(STEP) "format" $(BIN)/ruff format --check .
 	$(STEP) "types" $(BIN)/mypy .
@@ -40,6 +40,7 @@ check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files
 	$(STEP) "docker-compose.yml" $(BIN)/docker-compose config -q
 	$(STEP) "Dockerfile" $(BIN)/hadolint Dockerfile
 	$(STEP) "yaml" $(BIN)/yamllint --strict .
+	$(STEP) "API documents" $(BIN)/python -m deploy.check_documents
 	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
 	$(STEP) "browser scripts" xargs -n1 node --check <<<"$(wildcard clients/web/*.js)"
 

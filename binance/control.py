@@ -27,6 +27,7 @@ _UNSIGNED: Final = range(2**64)
 # "Alphanumeric, at most 36": the length of a UUID, whose hyphens are therefore allowed.
 _TEXT_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,36}\Z")
 _LISTEN_KEY: Final = re.compile(r"[0-9A-Za-z]{1,128}\Z")
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _STREAM: Final = re.compile(r"(?:![A-Za-z]\w*(?:@[\w+:]+)*|[^\W_][\w.-]*(?:@[\w+:]+)+)\Z")
 
 
@@ -233,13 +234,25 @@ def _decode(text: str) -> Any:  # noqa: ANN401 # whatever JSON holds
         raise json.JSONDecodeError("not JSON", text, text.find(constant))
 
     try:
-        return json.loads(text, parse_constant=reject)
+        body = json.loads(text, parse_constant=reject)
+        if surrogate := _SURROGATE.search(text):
+            _check_characters(body, text, surrogate.start())
     except json.JSONDecodeError as error:
         where = _position(text, error.pos + 1)
     except (RecursionError, ValueError):
         # Nested without end, or a number of thousands of digits.
         where = _position(text, 1)
+    else:
+        return body
     raise ControlError(ErrorCode.INVALID_JSON, f"Invalid JSON: expected value at {where}")
+
+
+def _check_characters(body: object, text: str, at: int) -> None:
+    """Raise JSONDecodeError at `at` where a string has half a character: no answer could repeat that."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise json.JSONDecodeError("half a surrogate pair", text, at) from None
 
 
 def _position(text: str, length: int) -> str:

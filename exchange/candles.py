@@ -140,7 +140,7 @@ class CandleStore:
         if self._history is not None:
             for level, (length, longer) in enumerate(pairwise(LEVELS)):
                 begin, end = second // longer * longer, second // length * length
-                self._open[level + 1] = self._sum(level, begin, end, price)
+                self._open[level + 1] = self._sum(level, begin, end) or Candle.empty(begin, price)
 
     @property
     def open_ms(self) -> int:
@@ -169,20 +169,10 @@ class CandleStore:
         """
         if not self._is_begun:
             return None
-        level = _LEVEL_OF[interval]
+        finest = _LEVEL_OF[interval]
         if shift_ms:
-            level = min(level, _QUARTER_LEVEL if shift_ms % HOUR_MS else _HOUR_LEVEL)
-        end = next_open_time(interval, open_ms + shift_ms) - shift_ms
-        found: Candle | None = None
-        for begin in range(open_ms, min(end, self.open_ms + 1), LEVELS[level]):
-            part = self._part(level, begin)
-            if part is None:
-                continue
-            if found is None:
-                found = msgspec.structs.replace(part, open_ms=open_ms)
-            else:
-                found.absorb(part)
-        return found
+            finest = min(finest, _QUARTER_LEVEL if shift_ms % HOUR_MS else _HOUR_LEVEL)
+        return self._sum(finest, open_ms, next_open_time(interval, open_ms + shift_ms) - shift_ms)
 
     def rows(
         self, interval: str, begin_ms: int | None, end_ms: int | None, limit: int, shift_ms: int = 0
@@ -215,7 +205,7 @@ class CandleStore:
         minute = self.open_ms // MINUTE_MS * MINUTE_MS
         known = self._windows.get(length_ms)
         if known is None or known[0] != minute:
-            known = self._windows[length_ms] = (minute, self._window(minute - length_ms, minute))
+            known = self._windows[length_ms] = (minute, self._past(minute - length_ms, minute))
         total = msgspec.structs.replace(known[1])
         total.absorb(self._current(MINUTE_LEVEL))
         return total
@@ -260,28 +250,24 @@ class CandleStore:
             total.absorb(shorter)
         return total
 
-    def _window(self, begin_ms: int, end_ms: int) -> Candle:
-        """The sum of closed candles from minute to minute, in as few steps as the levels allow."""
+    def _past(self, begin_ms: int, end_ms: int) -> Candle:
+        return self._sum(MINUTE_LEVEL, begin_ms, end_ms) or Candle.empty(begin_ms, self._open[0].open)
+
+    def _sum(self, finest: int, begin_ms: int, end_ms: int) -> Candle | None:
+        """The sum of what is known from `begin_ms` up to `end_ms` or now, in as few parts as the levels allow.
+
+        Both are multiples of LEVELS[finest]. None where nothing is known.
+        """
         total: Candle | None = None
         at = begin_ms
-        while at < end_ms:
-            level = max(
-                i for i, size in enumerate(LEVELS) if i == MINUTE_LEVEL or (at % size == 0 and at + size <= end_ms)
-            )
+        while at < min(end_ms, self.open_ms + 1):
+            level = max(i for i, size in enumerate(LEVELS) if i == finest or (at % size == 0 and at + size <= end_ms))
             part = self._part(level, at)
             if part is not None and total is None:
                 total = msgspec.structs.replace(part, open_ms=begin_ms)
             elif part is not None and total is not None:
                 total.absorb(part)
             at += LEVELS[level]
-        return total or Candle.empty(begin_ms, self._open[0].open)
-
-    def _sum(self, level: int, begin_ms: int, end_ms: int, price: int) -> Candle:
-        total = Candle.empty(begin_ms, price)
-        for at in range(begin_ms, end_ms, LEVELS[level]):
-            part = self._part(level, at)
-            if part is not None:
-                total.absorb(part)
         return total
 
 

@@ -69,20 +69,13 @@ class Frame:
 class Batch:
     """Frames that go to the same receivers in the same loop turn, joined at most once for each wire form."""
 
-    __slots__ = ("_deflated", "_plain", "frames")
+    __slots__ = ("_deflated", "frames", "plain")
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
-        self._plain: bytes | None = None
-        self._deflated: bytes | None = None
-
-    @property
-    def plain(self) -> bytes:
+        self.plain = b"".join([frame.plain for frame in frames])
         """The bytes to write to a WebSocket."""
-        if self._plain is None:
-            frames = self.frames
-            self._plain = frames[0].plain if len(frames) == 1 else b"".join([frame.plain for frame in frames])
-        return self._plain
+        self._deflated: bytes | None = None
 
     @property
     def deflated(self) -> bytes:

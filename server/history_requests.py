@@ -3,7 +3,7 @@
 import msgspec
 
 from market.errors import Code, MarketError
-from market.streams import Kind, Market, StreamName
+from market.streams import ALL, ARRAY, Kind, Market, StreamName
 from server.catalogs import Catalogs
 from server.history import DEFAULT_ROWS, KlineQuery
 
@@ -40,6 +40,8 @@ def parse_kline_query(data: object) -> KlineQuery:
 
 def check_symbol(query: KlineQuery, catalogs: Catalogs) -> None:
     """Raise MarketError (unknown_symbol, invalid_symbol); a symbol that trades no more still has its past."""
+    if query.symbol in (ALL, ARRAY):  # good for streams only
+        raise MarketError(Code.INVALID_SYMBOL, f"Invalid symbol: {query.symbol}")
     try:
         catalogs.check(StreamName.of(query.market, query.symbol, Kind.TRADE))
     except MarketError as error:

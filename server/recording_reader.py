@@ -11,6 +11,7 @@ from binance.recordings import decode_line, lines, members
 from bus.loglimit import LogLimit
 from market.cursors import cursor_of
 from market.errors import MarketError
+from market.klines import LATEST_MS
 from market.messages import Message
 from market.payloads import BOOK_SNAPSHOT
 from market.streams import Kind, StreamName
@@ -21,7 +22,6 @@ STEP_BYTES: Final = 256 * 1024
 """Bytes of lines that one turn of the thread reads: some 2 ms."""
 SLACK_MS: Final = 5_000
 """How far lines may be out of order: a line so far behind the range ends the reading."""
-LATEST_MS: Final = (1 << 53) - 1
 _SNAPSHOT: Final = f'{{"e":"{BOOK_SNAPSHOT}"'.encode()
 _STREAM: Final = b'"stream":"'
 

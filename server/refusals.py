@@ -16,6 +16,7 @@ _STATUS: Final[dict[Code, int]] = {
     Code.UPSTREAM: 503,
     Code.INTERNAL: 500,
 }
+_RETRY_S: Final = {Code.REPLAY_LIMIT: 1}
 _BAD_REQUEST: Final = 400
 _INVALID_SYMBOL: Final = -1121
 
@@ -53,7 +54,7 @@ def refusal_of(error: MarketError | RestError) -> Refusal:
     `bad_request`, an unknown symbol `unknown_symbol`.
     """
     if isinstance(error, MarketError):
-        return Refusal(error.code, error.message, error.suggestion)
+        return Refusal(error.code, error.message, error.suggestion, _RETRY_S.get(error.code))
     if isinstance(error, RateLimited):
         said = f" (HTTP {error.http_status})" if error.http_status else ""
         wait_s = math.ceil(error.retry_after_s)

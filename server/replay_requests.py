@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from market.errors import Code, MarketError
-from server.recording_reader import LATEST_MS
+from market.klines import LATEST_MS
 from server.replays import MAX_SPEED
 
 
@@ -54,7 +54,7 @@ def time_range(start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
     start_ms, end_ms = start_ms or 0, end_ms or LATEST_MS
     for name, at_ms in (("startTime", start_ms), ("endTime", end_ms)):
         if not 0 <= at_ms <= LATEST_MS:
-            raise MarketError(Code.INVALID_TIME, f"{name} must be in ms since the epoch")
+            raise MarketError(Code.INVALID_TIME, f"{name} must be in ms since the epoch, 0 to {LATEST_MS}")
     if end_ms < start_ms:
         raise MarketError(Code.INVALID_TIME, "endTime is before startTime")
     return start_ms, end_ms

@@ -10,7 +10,7 @@ from bus.base import Bus
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
-from server.doors import page
+from server.doors import documents, page
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
 from server.doors.json_ws import JsonDoor
@@ -19,6 +19,7 @@ from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
 from server.history import History
+from server.http_log import http_log
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
@@ -76,7 +77,9 @@ class Replica:
 
     async def start(self) -> int:
         """Listen and serve; the port. Serves also while bus and exchange are away."""
-        runner = self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        runner = self._runner = web.AppRunner(
+            self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
+        )
         await runner.setup()
         site = web.TCPSite(runner, self._settings.host, self._settings.port, backlog=4096)
         self._catalogs.start()
@@ -135,5 +138,6 @@ class Replica:
         self._door.attach(app)
         self._binance.attach(app)
         binance_rest.attach(app)
+        documents.attach(app)
         page.attach(app, self._json.upgrade)
         return app

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from binance.settings import SettingsError, load_settings
 from loadtest.bench import scenarios
-from loadtest.bench.capacity import FRAMES_PER_WRITE, measure_capacity
+from loadtest.bench.capacity import FRAMES_PER_WRITE, measure_capacity, measure_floor
 from loadtest.bench.goals import MAIN_GOALS, MORE_GOALS, judge
 from loadtest.bench.ground import prepare_ground
 from loadtest.bench.page import render
@@ -71,6 +71,8 @@ def run(*, quick: bool) -> bool:
         for frames in FRAMES_PER_WRITE:
             results.capacity[f"{frames} a write"] = measure_capacity(ground, frames)
             say(capacity_lines(results)[-1])
+        results.floor = measure_floor(ground, scenarios.FLOOR_RATE)
+        say(capacity_lines(results)[-1])
         scenarios.measure(chosen, CONTESTANTS, ground, results, lambda row: say(line_of(row)))
     verdicts = judge(MAIN_GOALS if quick else MAIN_GOALS + MORE_GOALS, results)
     REPORT.write_text(render(chosen, results, verdicts, _about(time.monotonic() - began)))

@@ -59,7 +59,11 @@ def _saturation_p99(results: Results) -> float | None:
 
 
 def _unbatched_cpu(results: Results) -> float | None:
-    """At the highest rate that both serve: an overloaded server works off its backlog, not one message a turn."""
+    """At the highest rate that both serve one message a turn, whatever the outcome at the others.
+
+    Below it a core is mostly idle, and what it costs to wake up weighs more than what it costs to deliver;
+    above it Node is overloaded and works off its backlog, several messages a turn.
+    """
     ours = results.sample(scenarios.UNBATCHED, TICKCAST, scenarios.MEDIUM_RATE)
     theirs = results.sample(scenarios.UNBATCHED, NODE, scenarios.MEDIUM_RATE)
     if not ours or not theirs or not ours.delivered or not theirs.delivered:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import linear_regression
 from typing import Final
 
 P99_LIMIT_MS: Final = 100.0
@@ -143,7 +144,8 @@ class Connecting:
     clients: int
     seconds: float
     cpu: Cpu
-    memory_bytes: int
+    memory_bytes: Mapping[int, int]
+    """The server's memory (proportional set size) beside so many of them, step by step."""
     receiver_share: float
 
     @property
@@ -158,8 +160,13 @@ class Connecting:
 
     @property
     def memory_kb(self) -> float:
-        """The server's memory per client (proportional set size), in KB of 1,024 bytes."""
-        return self.memory_bytes / self.clients / 1024
+        """What one more client takes of the server's memory, in KB of 1,024 bytes: the slope over all steps.
+
+        Their difference from first to last would hide what fits into memory that was free already, or into
+        a heap that grows by large pieces. The kernel's part (socket buffers) is the same for every server.
+        """
+        slope: float = linear_regression(list(self.memory_bytes), list(self.memory_bytes.values())).slope
+        return slope / 1024
 
 
 @dataclass(frozen=True)
@@ -176,10 +183,11 @@ class Row:
 
 @dataclass
 class Results:
-    """All rows of a run, in the order of measuring, and the generator's own capacity."""
+    """All rows of a run, in the order of measuring, the generator's own capacity, and what bare writes cost."""
 
     rows: list[Row] = field(default_factory=list)
     capacity: dict[str, Sample] = field(default_factory=dict)
+    floor: Sample | None = None
 
     def sample(self, scenario: str, server: str, variant: str = "") -> Sample | None:
         """The sample of one row, if it was measured."""

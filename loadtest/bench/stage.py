@@ -16,7 +16,7 @@ from deploy import nginx
 from loadtest.bench.frames import Parser, handshake, receiver_arguments
 from loadtest.bench.metronome import Metronome, Pace
 from loadtest.bench.processes import LOOPBACK, BenchError, Child, free_port
-from loadtest.bench.samples import Connecting, Sample, Usage
+from loadtest.bench.samples import Connecting, Cpu, Sample, Usage
 from loadtest.bench.servers import Contestant
 from loadtest.bench.updates import stream_names
 from loadtest.bench.usage import read_usage
@@ -101,17 +101,23 @@ class Stage:
         finally:
             metronome.stop()
 
-    def connect_idle(self, count: int) -> Connecting:
-        """Connect `count` clients to a server that is warm, and let them idle."""
-        memory, usage = self._idle_memory(), self._usage()
-        seconds = self.connect(count)
-        used = self._usage().since(usage)
+    def connect_idle(self, step: int, steps: int) -> Connecting:
+        """Connect `steps` times `step` clients to a server that is warm, and let them idle after each step."""
+        memory_bytes = {0: self._idle_memory()}
+        cpu, receiver_cpu, seconds = Cpu(), Cpu(), 0.0
+        for number in range(1, steps + 1):
+            before = self._usage()
+            seconds += self.connect(step)
+            used = self._usage().since(before).processes
+            cpu += used["server"]
+            receiver_cpu += used.get(MEASURED, Cpu())
+            memory_bytes[number * step] = self._idle_memory()
         return Connecting(
-            clients=count,
+            clients=step * steps,
             seconds=seconds,
-            cpu=used.processes["server"],
-            memory_bytes=self._idle_memory() - memory,
-            receiver_share=used.processes[MEASURED].total_s / seconds,
+            cpu=cpu,
+            memory_bytes=memory_bytes,
+            receiver_share=receiver_cpu.total_s / seconds,
         )
 
     def memory_mb(self) -> float:

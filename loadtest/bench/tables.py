@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from loadtest.bench.samples import BUSY, DISTURBED, Results, Row, Sample
+from loadtest.bench.scenarios import MEDIUM_RATE
 from loadtest.bench.servers import TICKCAST
 
 
@@ -68,6 +69,12 @@ def capacity_lines(results: Results) -> list[str]:
         lines.append(
             f"The receiver took {sample.delivered_per_s:,.0f} frames/s ({writes}) from a sender that does nothing "
             f"else, at {cost_us:.2f} us of CPU a frame."
+        )
+    if results.floor and results.floor.delivered:
+        floor = results.floor
+        lines.append(
+            f"The floor: a sender that makes one write for each client and update, and does nothing else, takes "
+            f"{floor.cpu_us:.2f} us a delivery ({floor.system_us:.2f} of them the kernel's) at {MEDIUM_RATE}."
         )
     busiest = max(((row.sample.second_core_share, row) for row in results.rows if row.sample), default=None, key=_first)
     if busiest:

@@ -29,8 +29,17 @@ def attach(app: web.Application, upgrade: Handler) -> None:
             return await upgrade(request)
         return web.FileResponse(ROOT / "index.html")
 
+    # Only what is there is ever looked for: a name of a client's own making may be none for a file system.
+    files = {str(file.relative_to(ROOT)): file for file in ROOT.rglob("*") if file.is_file()}
+
+    async def asset(request: web.Request) -> web.StreamResponse:
+        file = files.get(request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(file)
+
     app.router.add_get("/", index)
-    app.router.add_static("/assets", ROOT)
+    app.router.add_get("/assets/{name:.+}", asset)
     app.on_response_prepare.append(_secure)
 
 

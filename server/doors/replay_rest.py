@@ -1,6 +1,6 @@
 """`GET /replay`: the stored recordings, and `GET /replay/<id>`: rows of one stream in a range of time, in pages."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -9,6 +9,7 @@ from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import StreamName
 from server.doors.rest_guard import as_json
+from server.doors.rest_query import check_single, whole_number
 from server.every import is_every
 from server.recording_reader import RecordingReader, Selection
 from server.recordings import Recording, Recordings
@@ -25,15 +26,16 @@ MAX_AT_ONCE: Final = 4
 """Pages that are read at once; they share one thread with the replays."""
 NEXT_HEADER: Final = "X-Replay-Next"
 _NDJSON: Final = "application/x-ndjson"
+_PARAMETERS: Final = ("stream", "startTime", "endTime", "limit", "skip", "format")
 
 
-class _Query(msgspec.Struct, rename="camel"):
-    stream: str
-    start_time: int = 0
-    end_time: int = 0
-    limit: int = DEFAULT_ROWS
-    skip: int = 0
-    format: str = "json"
+class _Query(NamedTuple):
+    stream: StreamName
+    start_ms: int
+    end_ms: int
+    limit: int
+    skip: int
+    format: str
 
 
 class _Page:
@@ -44,7 +46,7 @@ class _Page:
         self.next: dict[str, int] | None = None
         self._query = query
         self._room = MAX_ANSWER_BYTES
-        self._at_ms = query.start_time
+        self._at_ms = query.start_ms
         self._at_count = 0
 
     def add(self, message: Message) -> bool:
@@ -56,7 +58,7 @@ class _Page:
             return False
         self._at_ms, self._at_count = at_ms, before + 1
         # Rows of the page before, received in the same ms as its last one.
-        if at_ms != self._query.start_time or before >= self._query.skip:
+        if at_ms != self._query.start_ms or before >= self._query.skip:
             self.rows.append(message)
             self._room -= len(message.payload)
         return True
@@ -85,20 +87,20 @@ class ReplayRestDoor:
         return as_json({"success": True, "data": {"recordings": recordings}})
 
     async def _rows(self, request: web.Request) -> web.Response:
-        query, stream = _parse(request)
+        query = _parse(request)
         if self._under_way >= MAX_AT_ONCE:
             raise MarketError(Code.REPLAY_LIMIT, f"At most {MAX_AT_ONCE} pages are read here at once; try again")
         self._under_way += 1
         try:
             recording = await self._recordings.find(request.match_info["recording"])
-            page = await self._read(recording, stream, query)
+            page = await self._read(recording, query)
         finally:
             self._under_way -= 1
-        return _as_ndjson(page) if query.format == "ndjson" else _as_page(recording, stream, page)
+        return _as_ndjson(page) if query.format == "ndjson" else _as_page(recording, query.stream, page)
 
-    async def _read(self, recording: Recording, stream: StreamName, query: _Query) -> _Page:
+    async def _read(self, recording: Recording, query: _Query) -> _Page:
         page = _Page(query)
-        selection = Selection(frozenset((stream,)), *time_range(query.start_time, query.end_time))
+        selection = Selection(frozenset((query.stream,)), query.start_ms, query.end_ms)
         reader = RecordingReader(self._recordings, recording, selection)
         try:
             steps = 0
@@ -109,28 +111,29 @@ class ReplayRestDoor:
                 if not all(map(page.add, messages)):
                     return page
                 # What stands before the range does not count, or no page would ever get past it.
-                steps += reader.reached_ms > query.start_time
+                steps += reader.reached_ms > query.start_ms
             page.break_off(reader.reached_ms)
             return page
         finally:
             reader.close()
 
 
-def _parse(request: web.Request) -> tuple[_Query, StreamName]:
-    """The query and its stream. Raises MarketError (bad_request, invalid_stream, invalid_symbol, invalid_time)."""
-    try:
-        query = msgspec.convert(dict(request.query), _Query, strict=False)
-    except msgspec.ValidationError as error:
-        raise MarketError(Code.BAD_REQUEST, f"{error}; expected stream, startTime, endTime, limit, format") from None
-    if not 1 <= query.limit <= MAX_ROWS:
+def _parse(request: web.Request) -> _Query:
+    """The query. Raises MarketError (bad_request, invalid_stream, invalid_symbol, invalid_time)."""
+    query = request.query
+    check_single(request, _PARAMETERS)
+    limit = whole_number(request, "limit")
+    limit = DEFAULT_ROWS if limit is None else limit
+    if not 1 <= limit <= MAX_ROWS:
         raise MarketError(Code.BAD_REQUEST, f"limit must be 1 to {MAX_ROWS}; ask for more in several requests")
-    if query.skip < 0 or query.format not in ("json", "ndjson"):
-        raise MarketError(Code.BAD_REQUEST, "skip must not be negative, format must be json or ndjson")
-    time_range(query.start_time, query.end_time)
-    stream = StreamName.parse(query.stream)
+    form = query.get("format") or "json"
+    if form not in ("json", "ndjson"):
+        raise MarketError(Code.BAD_REQUEST, "format must be json or ndjson")
+    stream = StreamName.parse(query.get("stream", ""))
     if is_every(stream):
         raise MarketError(Code.INVALID_STREAM, "Rows are of one stream; getReplay sends those of all symbols")
-    return query, stream
+    times = time_range(whole_number(request, "startTime"), whole_number(request, "endTime"))
+    return _Query(stream, *times, limit, whole_number(request, "skip") or 0, form)
 
 
 def _as_page(recording: Recording, stream: StreamName, page: _Page) -> web.Response:

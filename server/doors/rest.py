@@ -10,17 +10,17 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import web
 
-from binance.errors import BinanceError
 from binance.rest import RestClient
 from bus.base import Bus
 from market import views
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.payloads import Ticker, ticker_from_rest
-from market.streams import Kind, Market, StreamName, price_key
+from market.streams import ALL, ARRAY, Kind, Market, StreamName, price_key
 from market.symbols import Catalog
 from server.catalogs import Catalogs
 from server.doors.rest_guard import as_json
+from server.doors.rest_query import check_single, whole_number
 from server.history import DEFAULT_ROWS, History, KlineQuery
 from server.history_requests import check_symbol
 from server.hub import Hub
@@ -29,6 +29,8 @@ from server.metrics import CONTENT_TYPE, ReplicaMetrics
 
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
+
+_KLINE_PARAMETERS: Final = ("market", "interval", "limit", "startTime", "endTime")
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
 
@@ -161,10 +163,7 @@ class RestDoor:
         (cached,) = await self._bus.get([price_key(stream.symbol)])
         if cached is not None:
             return _success(msgspec.Raw(cached), source="cache")
-        try:
-            body = await self._rest.ticker_24h(Market.SPOT, [stream.symbol.upper()])
-        except BinanceError as error:
-            raise MarketError(Code.UNKNOWN_SYMBOL, f"Unknown symbol: {stream.symbol.upper()}") from error
+        body = await self._rest.ticker_24h(Market.SPOT, [stream.symbol.upper()])
         return _success(msgspec.Raw(views.price_update(ticker_from_rest(body))), source="api")
 
     async def _latest_prices(self, _request: web.Request) -> web.Response:
@@ -187,7 +186,7 @@ class RestDoor:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     def _active_symbols(self) -> list[str]:
-        return sorted({stream.symbol.upper() for stream in self._hub.streams})
+        return sorted({stream.pair.upper() for stream in self._hub.streams if stream.symbol not in (ALL, ARRAY)})
 
     def _uptime(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
@@ -197,27 +196,20 @@ class RestDoor:
 
 def _kline_query(request: web.Request) -> KlineQuery:
     query = request.query
+    check_single(request, _KLINE_PARAMETERS)
     try:
         market = Market(query.get("market", "spot"))
     except ValueError:
         raise MarketError(Code.BAD_REQUEST, "market must be spot or futures") from None
-    limit = _whole_number(query.get("limit"), "limit")
+    limit = whole_number(request, "limit")
     return KlineQuery(
         market,
         request.match_info["symbol"].lower(),
         query.get("interval", "1m"),
         DEFAULT_ROWS if limit is None else limit,
-        _whole_number(query.get("startTime"), "startTime"),
-        _whole_number(query.get("endTime"), "endTime"),
+        whole_number(request, "startTime"),
+        whole_number(request, "endTime"),
     )
-
-
-def _whole_number(text: str | None, name: str) -> int | None:
-    if text is None or text == "":
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):  # noqa: PLR2004 # ms since the epoch has 13
-        raise MarketError(Code.BAD_REQUEST, f"{name} must be a whole number")
-    return int(text)
 
 
 def _dependency(healthy: bool, good: str, bad: str) -> dict[str, str]:  # noqa: FBT001 # one of two texts

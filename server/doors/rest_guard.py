@@ -1,13 +1,16 @@
 """What stands before every REST route: the rate limit, and the shape of refusals.
 
-Refusals are `{"success": false, "error": <sentence>, "code": <stable code>}`.
+Refusals are `{"success": false, "error": <sentence>, "code": <stable code>}`, at Binance's paths
+`{"code": <number>, "msg": <sentence>}`; also where nothing is served, or not by this method.
 """
 
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final, TypeAlias
 
 import msgspec
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
@@ -22,6 +25,11 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Binance's paths have Binance's own limits, and words for what is refused: binance_ws.py, binance_rest.py.
 _BINANCE: Final = ("/ws", "/stream", "/public/", "/market/", "/private/", "/spot/", "/futures/", "/api/v", "/fapi/")
 _UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics", *_BINANCE)
+_NOT_FOUND: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
+_NO_SUCH_PATH: Final = -5000
+"""Binance's code for a path, or a method of one, that it does not have."""
+
+log = structlog.get_logger(__name__)
 
 
 def rest_guard(proxies: ProxyPolicy) -> Middleware:
@@ -34,7 +42,7 @@ def rest_guard(proxies: ProxyPolicy) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path == "/" or request.path.startswith(_UNLIMITED):
-            return await handler(request)
+            return await _answer(request, handler)
         allowance = limit.count(proxies.client_address(request))
         if allowance.allowed:
             response = await _answer(request, handler)
@@ -58,13 +66,33 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except (MarketError, RestError) as error:
         return _refused(refusal_of(error))
-    except web.HTTPNotFound:
-        return _refused(Refusal(Code.NOT_FOUND, f"No such path: {request.path[:100]}"))
+    except web.HTTPException as error:
+        return _in_our_words(request, error)
+    except Exception:
+        log.exception("request failed", method=request.method, path=request.path[:100])
+        return _refused(Refusal(Code.INTERNAL, "Something went wrong here; it was logged"))
 
 
-def _refused(refusal: Refusal) -> web.Response:
+def _in_our_words(request: web.Request, error: web.HTTPException) -> web.Response:
+    """What aiohttp refuses, in the shape of the protocol that the path belongs to."""
+    # That there is a folder is nobody's business.
+    status = HTTPStatus.NOT_FOUND if error.status in _NOT_FOUND else error.status
+    path, method = request.path[:100], request.method[:20]
+    if request.path.startswith(_BINANCE):
+        body = {"code": _NO_SUCH_PATH, "msg": f"Path {path}, Method {method} is invalid"}
+        response = as_json(body, status)
+    elif status == HTTPStatus.NOT_FOUND:
+        response = _refused(Refusal(Code.NOT_FOUND, f"No such path: {path}"))
+    else:
+        response = _refused(Refusal(Code.BAD_REQUEST, f"{error.reason}: {method} {path}"), status)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    return response
+
+
+def _refused(refusal: Refusal, status: int | None = None) -> web.Response:
     body = {"success": False, "error": refusal.message, "code": refusal.code.value}
-    response = as_json(body | refusal.details, refusal.status)
+    response = as_json(body | refusal.details, status or refusal.status)
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     return response

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from market.streams import StreamName
 from server.connections import CloseReason
+from server.delivery import Outbox
 from server.doors.polling import NOOP, PYTHON_CLIENT_PACKETS, SEPARATOR, Polling
 from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
@@ -57,6 +58,7 @@ class EngineSocket:
         "closed",
         "closing",
         "is_binary",
+        "outbox",
         "server",
         "sid",
         "slot",
@@ -73,6 +75,8 @@ class EngineSocket:
         """Whether it is on a WebSocket."""
         self.closing = False
         self.closed = False
+        self.outbox: Outbox | Polling | None = None
+        """Where shared frames go now; nothing before the first packet, and nothing after the end."""
         self._session: dict[str, object] | None = None
         self._polling: Polling | None = None
         self._ws: WebSocket | None = None
@@ -117,18 +121,13 @@ class EngineSocket:
 
     def send_batch(self, batch: Batch) -> None:
         """Send shared frames whose bodies are whole Engine.IO packets of type MESSAGE (`4...`, or bytes)."""
-        if self.upgraded:
-            if self._ws is not None:
-                self._ws.outbox.send(batch)
-        elif not self.closed:
-            self._polls().send(batch)
+        if self.outbox is not None:
+            self.outbox.send(batch)
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
         """Owe the client nothing more of a stream."""
-        if self._ws is not None:
-            self._ws.outbox.forget(stream, encoding)
-        elif self._polling is not None:
-            self._polling.forget(stream, encoding)
+        if self.outbox is not None:
+            self.outbox.forget(stream, encoding)
 
     def open_websocket(self, request: web.Request, opening: bytes) -> web.StreamResponse:
         """Shake hands for a session that begins on a WebSocket; the packet `opening` goes out with the answer."""
@@ -136,6 +135,7 @@ class EngineSocket:
         def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
             ws = self._ws = self._websocket(transport, deflate=deflate)
             self.upgraded = True
+            self.outbox = ws.outbox
             ws.outbox.write(text_frame(opening))
             return ws
 
@@ -229,6 +229,7 @@ class EngineSocket:
         if not abort:
             self.write(_CLOSE)
         self.closed = True
+        self.outbox = None
         self.server.forget(self)
         if self._ws is not None:
             self._ws.close(told)
@@ -238,7 +239,7 @@ class EngineSocket:
 
     def _polls(self) -> Polling:
         if self._polling is None:
-            self._polling = Polling(self.server.delivery, self.let_go)
+            self.outbox = self._polling = Polling(self.server.delivery, self.let_go)
         return self._polling
 
     def _websocket(self, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
@@ -268,6 +269,7 @@ class EngineSocket:
     def _move_over(self, ws: WebSocket) -> None:
         """From now on everything goes to the WebSocket, first what waited for the next poll."""
         self.upgraded = True
+        self.outbox = ws.outbox
         self._probe = 0
         polls, self._polling = self._polling, None
         if polls is not None:

@@ -64,7 +64,9 @@ class SocketIOConnection(Connection):
 
     def send(self, batch: Batch) -> None:
         """Send frames that `socketio_encodings` made."""
-        self.session.send_batch(batch)
+        outbox = self.session.outbox  # not `send_batch`: the hot path, once for each member
+        if outbox is not None:
+            outbox.send(batch)
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
         """Owe the client nothing more of a stream."""

@@ -11,6 +11,7 @@ from deploy.check_config import compose_services, container_values, local_config
 from deploy.plan import ROOT
 from exchange.settings import ExchangeServerSettings
 from ingestor.settings import IngestorSettings
+from server.doors import documents as documents_door
 from server.settings import ReplicaSettings
 
 ROLES: dict[str, type[BaseSettings]] = {
@@ -136,7 +137,8 @@ def test_the_image_holds_what_runs_and_nothing_else() -> None:
         re.findall(r'"(\w+)"', re.findall(r"root_packages = (.*)", (ROOT / "pyproject.toml").read_text())[0])
     )
 
-    assert kept == packages | {"requirements.txt", "app.py", "clients"}
+    documents = {f"docs/{name}" for name in documents_door.NAMES}
+    assert kept == packages | documents | {"requirements.txt", "app.py", "clients"}
 
 
 def test_bare_make_lists_every_command() -> None:

@@ -25,7 +25,7 @@ def sample(*, delivered: int = 200_000, cpu_s: float = 0.8, p99_ms: float = 20.0
 
 
 def connecting(*, cpu_s: float, memory_bytes: int) -> Connecting:
-    return Connecting(4000, 2.0, Cpu(cpu_s, 0.0), memory_bytes, receiver_share=0.1)
+    return Connecting(4000, 2.0, Cpu(cpu_s, 0.0), {0: 2**26, 4000: 2**26 + memory_bytes}, receiver_share=0.1)
 
 
 def results() -> Results:

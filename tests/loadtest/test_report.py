@@ -127,6 +127,12 @@ def test_what_the_generator_can_take_and_took_is_said() -> None:
     assert "50%" in second or "30%" in second
 
 
+def test_what_bare_writes_cost_is_said() -> None:
+    found = results()
+    found.floor = A_SAMPLE
+    assert any("takes 4.00 us a delivery (2.50 of them the kernel's)" in line for line in capacity_lines(found))
+
+
 def test_progress_tells_a_row_in_one_line() -> None:
     assert line_of(Row("s", NODE, "v", A_SAMPLE)) == (f"s: {NODE} v: 200,000/s of 200,000/s, 4.00 us each, p99 20.0 ms")
     assert line_of(Row("s", NODE, skipped="no answer")) == f"s: {NODE}: skipped, no answer"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from loadtest.bench.metronome import Pace
-from loadtest.bench.samples import Cpu, Usage
+from loadtest.bench.samples import Connecting, Cpu, Usage
 from loadtest.bench.search import ATTEMPTS_MAX, RateSearch
 from tests.loadtest.samples import A_SAMPLE
 
@@ -39,6 +39,12 @@ def test_usage_between_two_moments_also_counts_processes_that_are_new() -> None:
     later = Usage(12.0, {"server": Cpu(1.5, 2.25), "late": Cpu(0.5, 0.0)}, (6.0, 6.5))
     used = later.since(earlier)
     assert used == Usage(2.0, {"server": Cpu(0.5, 0.25), "late": Cpu(0.5, 0.0)}, (1.0, 0.5))
+
+
+def test_memory_of_a_client_is_what_one_more_takes_once_free_memory_is_used_up() -> None:
+    sizes = {0: 100_000_000, 1000: 100_000_000, 2000: 104_096_000, 3000: 108_192_000, 4000: 112_288_000}
+    cost = Connecting(4000, 2.0, Cpu(1.0, 1.0), sizes, receiver_share=0.1)
+    assert cost.memory_kb == pytest.approx(3.2), "from first to last it would be 3"
 
 
 @pytest.mark.parametrize("limit", [3.0, 90.0, 740.0, 41_000.0])

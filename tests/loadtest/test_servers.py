@@ -71,8 +71,9 @@ def test_connecting_is_charged_to_the_server(ground: Ground, monkeypatch: pytest
     monkeypatch.setattr(stages, "IDLE_SETTLE_S", 0.1)
     with Stage(ground, BY_NAME[NODE], Setup(streams=1)) as stage:
         stage.connect(CLIENTS)
-        cost = stage.connect_idle(200)
+        cost = stage.connect_idle(100, 2)
     assert cost.clients == 200
+    assert list(cost.memory_bytes) == [0, 100, 200]
     assert cost.cpu.total_s > 0
     assert cost.connects_per_s > 0
 

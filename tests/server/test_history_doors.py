@@ -96,6 +96,7 @@ async def test_without_an_acknowledgement_the_candles_come_as_an_event(served: S
         ({"symbol": "btcusdt", "interval": "1m", "startTime": -5}, "bad_request"),
         ({"symbol": "nopeusdt", "interval": "1m"}, "unknown_symbol"),
         ({"symbol": "btc/usdt", "interval": "1m"}, "invalid_symbol"),
+        ({"symbol": "*", "interval": "1m"}, "invalid_symbol"),
         (None, "bad_request"),
         (["btcusdt"], "bad_request"),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from market.errors import Code, MarketError
+from market.klines import LATEST_MS
 from market.messages import Message
 from market.streams import StreamName
 from server import recording_reader as reader_module
@@ -41,7 +42,7 @@ async def read(recordings: Recordings, recording_id: str, selection: Selection) 
     return found
 
 
-def selection(*names: str, start_ms: int = 0, end_ms: int = reader_module.LATEST_MS) -> Selection:
+def selection(*names: str, start_ms: int = 0, end_ms: int = LATEST_MS) -> Selection:
     return Selection(frozenset(map(StreamName.parse, names)), start_ms, end_ms)
 
 

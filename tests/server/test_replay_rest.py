@@ -125,7 +125,8 @@ async def test_rows_as_lines_of_json(http: httpx.AsyncClient, folder: Path) -> N
         ("/replay/none?stream=btcusdt@trade", 404, "unknown_recording"),
         ("/replay/..%2F{id}?stream=btcusdt@trade", 404, "unknown_recording"),
         ("/replay/%2Fetc%2Fpasswd?stream=btcusdt@trade", 404, "unknown_recording"),
-        ("/replay/{id}", 400, "bad_request"),
+        ("/replay/{id}", 400, "invalid_stream"),
+        ("/replay/{id}?stream=btcusdt@trade&stream=btcusdt@trade", 400, "bad_request"),
         ("/replay/{id}?stream=nonsense", 400, "invalid_stream"),
         ("/replay/{id}?stream=*@trade", 400, "invalid_stream"),
         ("/replay/{id}?stream=btcusdt@trade&limit=0", 400, "bad_request"),
@@ -158,3 +159,4 @@ async def test_too_many_pages_at_once_are_refused(
     recording = store(folder, "spot", trades(1))
     answer = await http.get(f"/replay/{recording}", params={"stream": "btcusdt@trade"})
     assert (answer.status_code, answer.json()["code"]) == (429, "replay_limit")
+    assert answer.headers["Retry-After"] == "1"

@@ -27,7 +27,8 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """A longer line is none of ours: reading ends there."""
 
 _REST: Final = ("/api/", "/fapi/")
-_LEVEL: Final = 6
+# 10 % larger than zlib's default, in half the time.
+_LEVEL: Final = 4
 # Magic, deflate, FEXTRA, no time, no hints, unknown system, length of the extra field; then its one
 # subfield: name, length, size of the whole member, earliest and latest ts.
 _HEAD: Final = struct.Struct("<2sBBIBBH2sHIqq")

@@ -81,7 +81,10 @@ class Recorder:
     async def _write_regularly(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
-            await self._write_waiting()
+            try:
+                await self._write_waiting()
+            except Exception:  # a fault of ours must not end the recording
+                logger.exception("recording failed")
 
     async def _write_waiting(self) -> None:
         """Write what waits; what comes meanwhile waits for the next turn."""

@@ -45,7 +45,6 @@ class RecordingReader:
     def __init__(self, recordings: Recordings, recording: Recording, selection: Selection) -> None:
         self.reached_ms = 0
         """Receive time of the latest line read, in ms."""
-        self.malformed_total = 0
         self._recordings = recordings
         self._selection = selection
         self._lines = _lines(recording, selection.start_ms)
@@ -113,7 +112,6 @@ class RecordingReader:
             self._is_over = self._is_over or recorded.ts > self._selection.end_ms + SLACK_MS
 
     def _note_malformed(self, line: bytes, error: Exception) -> None:
-        self.malformed_total += 1
         if (held_back := self._log.admit()) is not None:
             log.warning("recorded line not understood", start=line[:200], error=str(error), held_back=held_back)
 

@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 
 from market.streams import StreamName
 from server import replays as replays_module
+from server.recording_reader import RecordingReader
 from tests.market.samples import sample
 from tests.server.conftest import Client, Served, until
 from tests.server.json_client import JsonClient, json_client
@@ -338,6 +339,21 @@ async def test_a_replay_has_an_end(
     await ws_client.send(type="getReplay", recording=recording, rawStreams=["btcusdt@trade"], speed=speed)
     (end,) = await ws_client.wait_for("replayEnd")
     assert (end["reason"], 0 < end["sent"] <= 100) == ("limit", True)
+
+
+async def test_a_disk_that_fails_ends_the_replay_and_nothing_else(
+    ws_client: JsonClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = store(folder, "spot", trades(10))
+
+    def fail(_reader: RecordingReader) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(RecordingReader, "_step", fail)
+    await ws_client.send(type="getReplay", recording=recording, rawStreams=["btcusdt@trade"])
+    (end,) = await ws_client.wait_for("replayEnd")
+    assert (end["sent"], end["reason"]) == (0, "failed")
+    await ws_client.settle()
 
 
 REFUSED = [

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from exchange.record import Recorder, RecordingWriter
+from binance.recording_writer import RecordingWriter
+from exchange.record import Recorder
 from market.streams import Market
 
 _MEGABYTE = 1_000_000

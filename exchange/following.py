@@ -7,11 +7,12 @@ from typing import Final, TypeAlias
 import msgspec
 import structlog
 
+from binance.recordings import RecordedMessage
 from exchange.book import Book, Levels, Top
 from exchange.candles import CandleStore, Trade
 from exchange.feed import Feed, SymbolFeed
 from exchange.fixed import to_units
-from exchange.recording import Contents, RecordedMessage, decode_levels, depth_symbol
+from exchange.recording import Contents, decode_levels, depth_symbol
 from exchange.symbols import SymbolSpec
 from exchange.venue import Instrument, Venue
 from market import payloads

@@ -1,81 +1,23 @@
-"""Recordings of exchange traffic: the line format, read as a stream.
+"""What a recording holds, as far as an exchange that replays it must know before it begins."""
 
-A recording is gzip (of any number of members) of one JSON object a line:
-`{"ts": <receive time in ms or null>, "market": "spot"|"futures", "conn": <path>, "raw": <the message>}`.
-`raw` stands in the line byte for byte as it was received.
-"""
-
-import gzip
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import structlog
 
-from binance.frames import slice_frame
+from binance.recordings import RecordedMessage
 from exchange.fixed import decimals_used
+from exchange.recorded_books import read_as_exchange
 from exchange.symbols import SPOT_DECIMALS, SymbolSpec
 from market.errors import MarketError
 from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
 
 _SAMPLES: Final = 200
 _QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL")
-_REST: Final = ("/api/", "/fapi/")
 
 _log = structlog.get_logger(__name__)
-
-
-class RecordedLine(msgspec.Struct):
-    """One line; `raw` is the message's bytes."""
-
-    ts: int | None
-    market: Market
-    conn: str
-    raw: msgspec.Raw
-
-
-class RecordedMessage(msgspec.Struct):
-    """One message of a stream, or the body of a REST answer where `stream` is None.
-
-    `path` is the connection's URL path, for REST with its query; `ts` is the receive time in ms.
-    """
-
-    ts: int | None
-    market: Market
-    path: str
-    stream: str | None
-    payload: bytes
-
-
-_decode: Final = msgspec.json.Decoder(RecordedLine).decode
-
-
-def read(path: Path) -> Iterator[RecordedMessage]:
-    """The messages of a recording, one at a time. What is no message of a stream is passed over.
-
-    A file that breaks off (its writer was killed) ends at its last whole line; a broken line is
-    logged and passed over.
-    """
-    with gzip.open(path, "rb") as lines:
-        while True:
-            try:
-                line = lines.readline()
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                _log.warning("recording breaks off", path=str(path), error=str(error))
-                return
-            if not line:
-                return
-            try:
-                recorded = _decode(line)
-            except msgspec.DecodeError as error:
-                _log.warning("recording has a broken line", path=str(path), error=str(error))
-                continue
-            message = _message(recorded)
-            if message is not None:
-                yield message
 
 
 class Levels(msgspec.Struct):
@@ -134,7 +76,7 @@ def survey(path: Path) -> Contents:
     sightings: dict[tuple[Market, str], _Sighting] = {}
     books: set[tuple[Market, str]] = set()
     count = 0
-    for message in read(path):
+    for message in read_as_exchange(path):
         count += 1
         if message.stream is None:
             symbol, stream = depth_symbol(message.path), None
@@ -158,20 +100,6 @@ def depth_symbol(path: str) -> str | None:
     if not parts.path.endswith("/depth"):
         return None
     return dict(parse_qsl(parts.query)).get("symbol", "").upper() or None
-
-
-def _message(line: RecordedLine) -> RecordedMessage | None:
-    raw = bytes(line.raw)
-    if line.conn.startswith(_REST):
-        return RecordedMessage(line.ts, line.market, line.conn, None, raw)
-    sliced = slice_frame(raw)
-    if sliced is not None:
-        return RecordedMessage(line.ts, line.market, line.conn, sliced[0].decode(), sliced[1])
-    # Raw mode: the one stream stands in the path.
-    _, _, name = unquote(line.conn).partition("/ws/")
-    if not name or "/" in name:
-        return None
-    return RecordedMessage(line.ts, line.market, line.conn, name, raw)
 
 
 def _stream_of(market: Market, name: str) -> StreamName | None:

@@ -17,7 +17,8 @@ from exchange.broadcast import Broadcast
 from exchange.connections import Connection, Sockets
 from exchange.feed import Feed
 from exchange.following import Follower
-from exchange.recording import Contents, read
+from exchange.recorded_books import read_as_exchange
+from exchange.recording import Contents
 from exchange.venue import Venue
 from market.streams import Kind, Market, StreamName
 
@@ -87,7 +88,7 @@ class Replay:
 
     async def _play_once(self, speed: float) -> None:
         began, first_ms, in_turn = time.monotonic(), -1, 0
-        for message in read(self._path):
+        for message in read_as_exchange(self._path):
             if message.ts is not None:
                 first_ms = message.ts if first_ms < 0 else first_ms
                 due = began + (message.ts - first_ms) / 1_000 / speed

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 import structlog
-from msgspec import field
 
 from bus.base import Bus
 from bus.loglimit import LogLimit
@@ -24,25 +24,22 @@ VALUES_PERIOD_S: Final = 0.25
 """How far apart two writes of one stream's last value are at least, in s."""
 
 
-class _Element(msgspec.Struct, gc=False):
-    event_ms: int = field(name="E")
-
-
-_decode_array: Final = msgspec.json.Decoder(list[_Element]).decode
-
-
 class Publisher:
     """Publishes everything that arrives in one turn of the loop as one batch.
 
     While a batch is on its way the next one collects (ingestor/backlog.py bounds it). Of each state
     stream the last value is put under `StreamName.last_key`, as the message's bus form, at most
     four times a second; of spot tickers also document 002's price under `price_key`. Messages of
-    event streams are remembered (ingestor/memory.py).
+    event streams are remembered (ingestor/memory.py). `on_published` is called with every batch that
+    was given to the bus.
     """
 
-    def __init__(self, bus: Bus, memory: Memory) -> None:
+    def __init__(
+        self, bus: Bus, memory: Memory, on_published: Callable[[Sequence[Message]], None] | None = None
+    ) -> None:
         self.backlog = Backlog()
         self._memory = memory
+        self._on_published = on_published
         self.published_total = 0
         self.batches_total = 0
         self.malformed_total = 0
@@ -68,7 +65,7 @@ class Publisher:
     def take(self, stream: StreamName, payload: bytes, received_us: int) -> None:
         """Publish one payload that was received at `received_us`; returns at once."""
         try:
-            cursor = _array_cursor(payload) if payload.startswith(b"[") else cursor_of(stream, payload)
+            cursor = cursor_of(stream, payload)
         except (msgspec.MsgspecError, ValueError) as error:
             self._note_malformed(stream, payload, error)
             return
@@ -100,6 +97,8 @@ class Publisher:
                 continue
             self.batches_total += 1
             self.published_total += len(batch)
+            if self._on_published is not None:
+                self._on_published(batch)
             # The first one has waited longest.
             self._max_lag_us = max(self._max_lag_us, time.time_ns() // 1_000 - batch[0].received_us)
 
@@ -134,11 +133,3 @@ class Publisher:
             logger.warning(
                 "malformed payload", stream=str(stream), error=str(error), start=payload[:200], held_back=held_back
             )
-
-
-def _array_cursor(payload: bytes) -> int:
-    """The cursor of an all-market array: its first element's event time. Raises ValueError for an empty one."""
-    elements = _decode_array(payload)
-    if not elements:
-        raise ValueError("empty array")
-    return elements[0].event_ms

@@ -21,6 +21,7 @@ from ingestor.members import Phase
 from ingestor.memory import Memory
 from ingestor.poller import Poller
 from ingestor.publisher import Publisher
+from ingestor.recorder import open_recorder
 from ingestor.repair import Repair
 from ingestor.rollcall import RollCall
 from ingestor.roster import Roster
@@ -69,7 +70,8 @@ class Ingestor:
     def __init__(self, settings: IngestorSettings, bus: Bus, endpoints: Endpoints) -> None:
         self.leases = Leases(settings.default_tickers)
         self.memory = Memory()
-        self.publisher = Publisher(bus, self.memory)
+        self.recorder = open_recorder(settings)
+        self.publisher = Publisher(bus, self.memory, self.recorder.keep if self.recorder else None)
         self.upstream = Upstream(endpoints, settings.connection_lifetime_s, bus)
         self.feed = Feed(self.upstream, self._take, self._note_state)
         # The later of two processes of one name is the one that counts.
@@ -96,6 +98,8 @@ class Ingestor:
     async def start(self) -> None:
         """Begin to connect, listen and publish; returns at once."""
         self._running = True
+        if self.recorder:
+            self.recorder.start()
         self.publisher.start()
         self.poller.start()
         self.roll_call.start()
@@ -122,6 +126,8 @@ class Ingestor:
         await self.poller.close()
         await self.repair.close()
         await self.publisher.close()
+        if self.recorder:
+            await self.recorder.close()
         await self._rest.close()
 
     @property
@@ -140,6 +146,8 @@ class Ingestor:
             cut_total=self.memory.cut_total,
             books=len(self.books),
             books_refused=len(self.books.refused),
+            recorded_total=self.recorder.recorded_total if self.recorder else 0,
+            record_dropped_total=self.recorder.dropped_total if self.recorder else 0,
         )
 
     @property

@@ -89,6 +89,10 @@ class FeedStatus(msgspec.Struct, frozen=True):
     """Books that it maintains."""
     books_refused: int = 0
     """Books that are wanted beyond those now."""
+    recorded_total: int = 0
+    """Published messages that it has recorded."""
+    record_dropped_total: int = 0
+    """Published messages that it should have recorded and did not."""
 
 
 class Refusals(msgspec.Struct, frozen=True):

@@ -46,16 +46,23 @@ def _struct_of(market: Market, kind: Kind) -> type[_Cursor]:
 _DECODERS: Final[dict[tuple[Market, Kind], msgspec.json.Decoder[Any]]] = {
     (market, kind): msgspec.json.Decoder(_struct_of(market, kind)) for market in Market for kind in Kind
 }
-_ARRAY_DECODER: Final = msgspec.json.Decoder(_EventTime)
+_EVENT_TIME_DECODER: Final = msgspec.json.Decoder(_EventTime)
+_ARRAY_DECODER: Final = msgspec.json.Decoder(list[_EventTime])
 
 
 def cursor_of(stream: StreamName, payload: bytes) -> int:
     """The cursor of one payload; only the one field it needs is decoded.
 
     trade `t`, aggTrade `a`, bookTicker, depth and book `u`, spot partial depth `lastUpdateId`, all
-    others the event time `E`; also those that tell of many symbols, as ids are a symbol's own.
-    Raises msgspec.ValidationError where the field is missing.
+    others the event time `E`; also those that tell of many symbols, as ids are a symbol's own. Of an
+    array it is the first element's event time.
+    Raises msgspec.ValidationError where the field is missing, ValueError for an empty array.
     """
-    decoder = _ARRAY_DECODER if stream.symbol == ARRAY else _DECODERS[stream.market, stream.kind]
+    if payload.startswith(b"["):
+        elements = _ARRAY_DECODER.decode(payload)
+        if not elements:
+            raise ValueError("empty array")
+        return elements[0].cursor
+    decoder = _EVENT_TIME_DECODER if stream.symbol == ARRAY else _DECODERS[stream.market, stream.kind]
     found: _Cursor = decoder.decode(payload)
     return found.cursor

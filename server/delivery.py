@@ -168,6 +168,13 @@ class Outbox:
         """Whether the client is owed anything that does not fit into its transport."""
         return self._backlog is not None
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits for the end of the turn and in the transport; what a lagging client is owed comes on top."""
+        if self.transport is None:
+            return 0
+        return self.transport.get_write_buffer_size() + sum(map(len, self.pending or ()))
+
     def write(self, data: bytes) -> None:
         """Send bytes that are not market data (acknowledgements, pings): they never wait in the backlog."""
         if self.pending is not None:

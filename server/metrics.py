@@ -17,6 +17,7 @@ from server.doors.socketio import SocketIODoor
 from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
+from server.replays import Replays
 from server.rest_cache import RestCache
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,6 +40,7 @@ class ReplicaMetrics(Collector):
         cache: RestCache,
         rest: RestClient,
         history: History,
+        replays: Replays,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -50,6 +52,7 @@ class ReplicaMetrics(Collector):
         self._cache = cache
         self._rest = rest
         self._history = history
+        self._replays = replays
         self._liveness = liveness
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -98,6 +101,12 @@ class ReplicaMetrics(Collector):
         yield _counter("refusals_malformed", "Refusals of books not understood", hub.books.invalid_total)
         yield from self._arbitration()
         yield from self._ingestors()
+        yield _gauge("replays", "Replays that clients receive now", len(self._replays))
+        replayed = self._replays.figures
+        yield _counter("replays_started", "Replays that began", replayed.started_total)
+        yield _counter("replays_refused", "Replays refused: too many at once", replayed.refused_total)
+        yield _counter("replayed_messages", "Stored messages sent to clients", replayed.messages_total)
+        yield _counter("replay_encode_errors", "Stored messages not encoded", replayed.encode_errors_total)
         yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
         yield _gauge("bus_connected", "1 while the bus is reachable", bus.connected)
         yield _gauge("exchange_connected", "1 while an ingestor has its feed", self._liveness.exchange == "connected")
@@ -120,6 +129,10 @@ class ReplicaMetrics(Collector):
         yield _counter("ingestor_forgotten_streams", "Pasts that ingestors gave up for want of room", forgotten)
         yield _counter("ingestor_cut_answers", "Answers about the past that were cut short", cut)
         yield _gauge("ingestor_books", "Books that ingestors maintain", sum(feed.books for feed in feeds))
+        recorded = sum(feed.recorded_total for feed in feeds)
+        unrecorded = sum(feed.record_dropped_total for feed in feeds)
+        yield _counter("ingestor_recorded_messages", "Messages that ingestors recorded", recorded)
+        yield _counter("ingestor_unrecorded_messages", "Messages that recordings lack: the disk's fault", unrecorded)
         yield _gauge("ingestor_books_refused", "Books wanted that ingestors have no room for", refused)
         yield from self._upstream_connections()
 

@@ -10,10 +10,13 @@ _STATUS: Final[dict[Code, int]] = {
     Code.UNKNOWN_SYMBOL: 404,
     Code.NOT_TRADING: 404,
     Code.NOT_FOUND: 404,
+    Code.UNKNOWN_RECORDING: 404,
+    Code.REPLAY_LIMIT: 429,
     Code.RATE_LIMITED: 429,
     Code.UPSTREAM: 503,
     Code.INTERNAL: 500,
 }
+_RETRY_S: Final = {Code.REPLAY_LIMIT: 1}
 _BAD_REQUEST: Final = 400
 _INVALID_SYMBOL: Final = -1121
 
@@ -51,7 +54,7 @@ def refusal_of(error: MarketError | RestError) -> Refusal:
     `bad_request`, an unknown symbol `unknown_symbol`.
     """
     if isinstance(error, MarketError):
-        return Refusal(error.code, error.message, error.suggestion)
+        return Refusal(error.code, error.message, error.suggestion, _RETRY_S.get(error.code))
     if isinstance(error, RateLimited):
         said = f" (HTTP {error.http_status})" if error.http_status else ""
         wait_s = math.ceil(error.retry_after_s)

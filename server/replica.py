@@ -14,6 +14,7 @@ from server.doors import documents, page
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
 from server.doors.json_ws import JsonDoor
+from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
@@ -22,6 +23,8 @@ from server.http_log import http_log
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
+from server.recordings import Recordings
+from server.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
 
@@ -46,16 +49,23 @@ class Replica:
         self._catalogs = Catalogs(self._rest, self._hub.follow)
         self._history = History(self._rest, bus)
         self._cache = RestCache(self._rest)
+        self._replays = Replays(Recordings(settings.recordings))
         self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery)
         is_allowed_origin = origin_policy(settings.cors_origins)
         self._json = JsonDoor(
-            self._hub, self._catalogs, self._history, self._delivery, is_allowed_origin=is_allowed_origin
+            self._hub,
+            self._catalogs,
+            self._history,
+            self._delivery,
+            replays=self._replays,
+            is_allowed_origin=is_allowed_origin,
         )
         self._door = SocketIODoor(
             self._hub,
             self._catalogs,
             self._history,
             self._delivery,
+            replays=self._replays,
             replica=settings.name,
             source=settings.source,
             update_interval_ms=settings.update_interval,
@@ -90,6 +100,7 @@ class Replica:
         await self._catalogs.close()
         if self._runner:
             await self._runner.cleanup()
+        await self._replays.close()
         await self._history.close()
         await self._cache.close()
         await self._rest.close()
@@ -112,6 +123,7 @@ class Replica:
             cache=self._cache,
             rest=self._rest,
             history=self._history,
+            replays=self._replays,
         )
         RestDoor(
             hub=self._hub,
@@ -123,6 +135,7 @@ class Replica:
             history=self._history,
             identity=identity,
         ).attach(app)
+        ReplayRestDoor(self._replays.recordings).attach(app)
         self._door.attach(app)
         self._binance.attach(app)
         binance_rest.attach(app)

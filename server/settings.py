@@ -1,9 +1,10 @@
 """The settings of a replica, read once from the environment."""
 
 import socket
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
 
 from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_separated
@@ -32,6 +33,11 @@ class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="addresses or networks of proxies whose X-Real-IP is believed, separated by commas"
+    )
+    recordings: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("RECORDINGS", "RECORD"),
+        description="directory of the recordings that clients may replay; default: `RECORD`",
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="`console` for people, `json` for machines"

@@ -23,6 +23,8 @@ from tests.support.processes import ROOT
         ("replica", "LOG_FORMAT", "xml"),
         ("ingestor", "DEFAULT_SYMBOLS", "BTC/USDT"),
         ("ingestor", "SYMBOLS_PER_WORKER", "many"),
+        ("ingestor", "RECORD", "/dev/null/recordings"),
+        ("run", "RECORD_MAX_BYTES", "1000"),
         ("exchange", "SIM_SYMBOLS", "501"),
         ("exchange", "EXCHANGE", "replay:/no/such/file"),
     ],

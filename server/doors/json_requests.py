@@ -5,15 +5,24 @@ Texts of refusals are the original's. Shapes: docs/protocol.md.
 
 from collections.abc import Callable, Collection
 from enum import Enum
-from typing import Any, Final, NamedTuple, TypeAlias
-
-import msgspec
+from typing import Final, NamedTuple, TypeAlias
 
 from market.errors import Code, MarketError
 from market.requests import asset_of, asset_stream, typed_streams
 from market.streams import ALL, ARRAY, PARTIAL_DEPTHS, Kind, Market, StreamName
+from server.doors.json_messages import (
+    ClientMessage,
+    bad_request,
+    convert,
+    market_of,
+    names_in,
+    options_of,
+    shown,
+    whole_number,
+)
 from server.every import is_every
 from server.groups import Pace
+from server.replay_requests import ReplayWish, parse_replay_wish, parse_stop
 from server.wishes import cursors_of, pace_of
 
 PRICE_PACE: Final = Pace(1000)
@@ -21,6 +30,8 @@ PRICE_PACE: Final = Pace(1000)
 DEFAULT_ROWS: Final = 500
 MAX_ROWS: Final = 1000
 """Candles in one answer (document 001)."""
+_WRONG_SYMBOLS: Final = "Symbols must be a non-empty array"
+_NO_SYMBOLS: Final = "Symbol list must be non-empty"
 _EVERY_LIQUIDATION: Final = "_global_"
 _ANY_SYMBOL: Final = "any_perpetual"
 """One that streams of every kind may have."""
@@ -96,49 +107,26 @@ class HistoricalKlines(NamedTuple):
     end_ms: int | None
 
 
+class GetReplay(NamedTuple):
+    """Streams of a recording to send; `echo` as in `Subscribe`."""
+
+    items: list[Item]
+    rejected: list[Rejection]
+    echo: dict[str, object]
+    wish: ReplayWish
+
+
+class StopReplay(NamedTuple):
+    """A replay of the client's to end."""
+
+    replay_id: str
+
+
 class Ping(NamedTuple):
     """A sign of life to answer."""
 
 
-Command: TypeAlias = Subscribe | Unsubscribe | UnsubscribeAll | HistoricalKlines | Ping
-
-
-class ClientMessage(msgspec.Struct, rename="camel"):
-    """A message as it came, before anything but its being a JSON object was checked."""
-
-    type: Any = None
-    stream_type: Any = None
-    raw_streams: Any = None
-    symbols: Any = None
-    symbol: Any = None
-    asset: Any = None
-    options: Any = None
-    interval: Any = None
-    market: Any = None
-    is_futures: Any = None
-    limit: Any = None
-    start_time: Any = None
-    end_time: Any = None
-    throttle: Any = None
-    snapshot: Any = None
-    since: Any = None
-
-    @property
-    def is_upper(self) -> bool:
-        """Whether document 004's client wrote it."""
-        return isinstance(self.type, str) and self.type.isupper()
-
-
-_decode: Final = msgspec.json.Decoder(ClientMessage).decode
-
-
-def read_message(data: str | bytes) -> ClientMessage:
-    """The message in `data`. Raises MarketError (bad_request) for what is no JSON object."""
-    try:
-        message: ClientMessage = _decode(data)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, no object; nested too deeply
-        raise _bad("Invalid message format") from None
-    return message
+Command: TypeAlias = Subscribe | Unsubscribe | UnsubscribeAll | HistoricalKlines | GetReplay | StopReplay | Ping
 
 
 def parse_command(message: ClientMessage, check: Check, limit: int) -> Command:
@@ -148,7 +136,7 @@ def parse_command(message: ClientMessage, check: Check, limit: int) -> Command:
     (too_many_streams).
     """
     if message.type is not None and not isinstance(message.type, str):
-        raise _bad("Invalid message format")
+        raise bad_request("Invalid message format")
     match message.type:
         case "subscribe" | "unsubscribe" if message.raw_streams is not None:
             return _raw(message, check, limit)
@@ -158,11 +146,13 @@ def parse_command(message: ClientMessage, check: Check, limit: int) -> Command:
             return _prices(message, check, limit)
         case "getHistoricalKlines":
             return _historical_klines(message)
+        case "getReplay" | "stopReplay":
+            return _get_replay(message, limit) if message.type == "getReplay" else _stop_replay(message)
         case "ping" | "PING":
             return Ping()
     if message.is_upper:
         raise MarketError(Code.UNKNOWN_EVENT, "Unknown message type")
-    raise MarketError(Code.UNKNOWN_EVENT, f"Unknown message type: {_shown(message.type)}")
+    raise MarketError(Code.UNKNOWN_EVENT, f"Unknown message type: {shown(message.type)}")
 
 
 def typed_to_leave(request: Unsubscribe, held: Collection[StreamName]) -> list[StreamName]:
@@ -176,7 +166,7 @@ def typed_to_leave(request: Unsubscribe, held: Collection[StreamName]) -> list[S
     named = request.items[0].stream  # all items differ in their symbols only
     of_type = [stream for stream in held if stream.kind in request.kinds and stream.market is named.market]
     if not of_type:
-        raise _bad(f"Not subscribed to stream type: {request.echo and request.echo['streamType']}")
+        raise bad_request(f"Not subscribed to stream type: {request.echo and request.echo['streamType']}")
     symbols = {item.stream.symbol for item in request.items}
     leaving = [
         stream
@@ -184,28 +174,46 @@ def typed_to_leave(request: Unsubscribe, held: Collection[StreamName]) -> list[S
         if (ALL in symbols or stream.symbol in symbols) and (request.any_option or stream.option == named.option)
     ]
     if not leaving and any(is_every(stream) for stream in of_type):
-        raise _bad("Subscribed to ALL symbols: unsubscribe ALL")
+        raise bad_request("Subscribed to ALL symbols: unsubscribe ALL")
     return leaving
+
+
+class _Named(NamedTuple):
+    """What a request names, how each name becomes an item, and what an acknowledgement repeats."""
+
+    names: list[str]
+    item: Callable[[str], Item]
+    echo: dict[str, object]
 
 
 def _typed(message: ClientMessage, check: Check, limit: int) -> Command:
     stream_type = message.stream_type
-    if not isinstance(stream_type, str):
-        raise MarketError(Code.INVALID_STREAM, f"Invalid stream type: {_shown(stream_type)}")
-    wrong, empty = "Symbols must be a non-empty array", "Symbol list must be non-empty"
     if stream_type == "all" and message.type == "unsubscribe":
-        symbols = _names(message.symbols, wrong, empty, 1)
+        symbols = names_in(message.symbols, _WRONG_SYMBOLS, _NO_SYMBOLS, 1)
         if symbols[0].upper() == "ALL":
             return UnsubscribeAll({"streamType": stream_type, "symbols": symbols})
-    options, market = _options(message), _market(message.market)
-    pattern = typed_streams(stream_type, [_ANY_SYMBOL], options, market)[
-        0
-    ]  # refuses type and options once, not by symbol
-    symbols = _names(message.symbols, wrong, empty, limit)
+    named, pattern = _typed_names(message, limit)
+    if message.type == "subscribe":
+        return _subscribe(message, named.names, named.item, check, named.echo)
+    options = options_of(message)
+    kinds = PARTIAL_DEPTHS if stream_type == "depth" and "level" not in options else frozenset({pattern.kind})
+    items, rejected = _items(named.names, named.item, "symbol", None)
+    return Unsubscribe(items, rejected, named.echo, kinds, any_option=not options)
+
+
+def _typed_names(message: ClientMessage, limit: int) -> tuple[_Named, StreamName]:
+    """The symbols of a typed request, and a stream that differs from theirs in the symbol only."""
+    stream_type = message.stream_type
+    if not isinstance(stream_type, str):
+        raise MarketError(Code.INVALID_STREAM, f"Invalid stream type: {shown(stream_type)}")
+    options, market = options_of(message), market_of(message.market)
+    # Refuses type and options once, not by symbol.
+    pattern = typed_streams(stream_type, [_ANY_SYMBOL], options, market)[0]
+    symbols = names_in(message.symbols, _WRONG_SYMBOLS, _NO_SYMBOLS, limit)
 
     def item(symbol: str) -> Item:
         if symbol.upper() in ("ALL", ALL) and len(symbols) > 1:
-            raise _bad("ALL must be alone in the list")
+            raise bad_request("ALL must be alone in the list")
         if symbol == ARRAY:
             raise MarketError(Code.INVALID_SYMBOL, f"Invalid symbol: {symbol}")
         name = ALL if symbol == _EVERY_LIQUIDATION and pattern.kind is Kind.FORCE_ORDER else symbol
@@ -214,17 +222,21 @@ def _typed(message: ClientMessage, check: Check, limit: int) -> Command:
     echo: dict[str, object] = {"streamType": stream_type, "symbols": [], "options": options}
     if market is not None:
         echo["market"] = market
-    if message.type == "subscribe":
-        return _subscribe(message, symbols, item, check, echo)
-    kinds = PARTIAL_DEPTHS if stream_type == "depth" and "level" not in options else frozenset({pattern.kind})
-    items, rejected = _items(symbols, item, "symbol", None)
-    return Unsubscribe(items, rejected, echo, kinds, any_option=not options)
+    return _Named(symbols, item, echo), pattern
 
 
 def _raw(message: ClientMessage, check: Check, limit: int) -> Command:
+    named = _raw_names(message, limit)
+    if message.type == "subscribe":
+        return _subscribe(message, named.names, named.item, check, named.echo)
+    items, rejected = _items(named.names, named.item, "stream", None)
+    return Unsubscribe(items, rejected, named.echo)
+
+
+def _raw_names(message: ClientMessage, limit: int) -> _Named:
     empty = "Stream list must be non-empty"
-    names = _names(message.raw_streams, empty, empty, limit)
-    market = _market(message.market)
+    names = names_in(message.raw_streams, empty, empty, limit)
+    market = market_of(message.market)
 
     def item(name: str) -> Item:
         prefixed = name.partition(":")[0] in _MARKETS
@@ -233,20 +245,36 @@ def _raw(message: ClientMessage, check: Check, limit: int) -> Command:
     echo: dict[str, object] = {"rawStreams": []}
     if market is not None:
         echo["market"] = market
-    if message.type == "subscribe":
-        return _subscribe(message, names, item, check, echo)
-    items, rejected = _items(names, item, "stream", None)
-    return Unsubscribe(items, rejected, echo)
+    return _Named(names, item, echo)
+
+
+def _stop_replay(message: ClientMessage) -> StopReplay:
+    return StopReplay(parse_stop({"id": message.id}))
+
+
+def _get_replay(message: ClientMessage, limit: int) -> GetReplay:
+    """What to replay, its streams named as in a subscription; their symbols may trade no more."""
+    asked = {
+        "recording": message.recording,
+        "startTime": message.start_time,
+        "endTime": message.end_time,
+        "speed": message.speed,
+    }
+    wish = parse_replay_wish({name: value for name, value in asked.items() if value is not None})
+    is_raw = message.raw_streams is not None
+    named = _raw_names(message, limit) if is_raw else _typed_names(message, limit)[0]
+    items, rejected = _items(named.names, named.item, "stream" if is_raw else "symbol", None)
+    return GetReplay(items, rejected, named.echo, wish)
 
 
 def _prices(message: ClientMessage, check: Check, limit: int) -> Command:
     given = next((value for value in (message.symbol, message.asset, message.symbols) if value is not None), None)
     required = "Symbol is required"
-    assets = _names(given, required, required, limit)
+    assets = names_in(given, required, required, limit)
 
     def item(asset: str) -> Item:
         if not asset:
-            raise _bad(required)
+            raise bad_request(required)
         return Item(asset.upper(), asset_stream(asset, Kind.BOOK_TICKER), Form.PRICE)
 
     def check_asset(stream: StreamName) -> None:
@@ -270,8 +298,8 @@ def _subscribe(
     key = "stream" if message.raw_streams is not None else "symbol"
     items, rejected = _items(names, item, key, check)
     pace = pace_of(message.throttle) or (PRICE_PACE if echo is None else None)
-    cursors: dict[str, int] = _convert(message.since, dict[str, int], "since must map streams to cursors") or {}
-    since = cursors_of(cursors, {item.sent: item.stream for item in items}, _market(message.market))
+    cursors: dict[str, int] = convert(message.since, dict[str, int], "since must map streams to cursors") or {}
+    since = cursors_of(cursors, {item.sent: item.stream for item in items}, market_of(message.market))
     return Subscribe(items, rejected, echo, pace, message.snapshot is not False, since)
 
 
@@ -295,69 +323,14 @@ def _items(
 def _historical_klines(message: ClientMessage) -> HistoricalKlines:
     for value, name in ((message.symbol, "Symbol"), (message.interval, "Interval")):
         if not isinstance(value, str) or not value:
-            raise _bad(f"{name} is required")
-    market = _market(message.market) or (Market.FUTURES if message.is_futures is True else Market.SPOT)
-    limit = _whole_number(message.limit, "limit")
+            raise bad_request(f"{name} is required")
+    market = market_of(message.market) or (Market.FUTURES if message.is_futures is True else Market.SPOT)
+    limit = whole_number(message.limit, "limit")
     return HistoricalKlines(
         message.symbol,
         market,
         message.interval,
         DEFAULT_ROWS if limit is None else min(limit, MAX_ROWS),
-        _whole_number(message.start_time, "startTime") or None,  # 0 is what a client sends that means none
-        _whole_number(message.end_time, "endTime") or None,
+        whole_number(message.start_time, "startTime") or None,  # 0 is what a client sends that means none
+        whole_number(message.end_time, "endTime") or None,
     )
-
-
-def _names(value: object, wrong: str, empty: str, limit: int) -> list[str]:
-    """The names in a list, or in a string alone."""
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _bad(wrong)
-    if not names:
-        raise _bad(empty)
-    if len(names) > limit:
-        raise MarketError(Code.TOO_MANY_STREAMS, f"At most {limit} streams a client, {len(names)} asked for")
-    return names
-
-
-def _options(message: ClientMessage) -> dict[str, str | int]:
-    """The options; some clients put `interval` beside them."""
-    options: dict[str, str | int] = _convert(message.options, dict[str, str | int], "Invalid options") or {}
-    if message.interval is not None:
-        options.setdefault("interval", _convert(message.interval, str, "Invalid interval"))
-    return options
-
-
-def _market(value: object) -> Market | None:
-    market: Market | None = _convert(value, Market, "market must be spot or futures")
-    return market
-
-
-def _whole_number(value: object, name: str) -> int | None:
-    """A number, also one that a client sends as text."""
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    number: int = _convert(value, int, f"{name} must be a whole number", strict=False)
-    if not 0 <= number < 1 << 53:
-        raise _bad(f"{name} must be a whole number")
-    return number
-
-
-def _convert(value: object, kind: Any, wrong: str, *, strict: bool = True) -> Any:  # noqa: ANN401 # an instance of `kind`
-    if value is None:
-        return None
-    try:
-        return msgspec.convert(value, kind, strict=strict)
-    except msgspec.ValidationError:
-        raise _bad(wrong) from None
-
-
-def _shown(value: object) -> str:
-    """A client's value in a refusal; JavaScript, in which the original was written, calls a missing one undefined."""
-    return value[:40] if isinstance(value, str) else "undefined"
-
-
-def _bad(message: str) -> MarketError:
-    return MarketError(Code.BAD_REQUEST, message)

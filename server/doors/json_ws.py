@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -24,19 +24,24 @@ from server.connections import MAX_STREAMS, CloseReason
 from server.delivery import Delivery
 from server.doors.heartbeat import Heartbeat
 from server.doors.json_encodings import RAW, RAW_PREFIXED, TYPED, PriceUpdates
+from server.doors.json_messages import read_message
 from server.doors.json_requests import (
     Command,
     Form,
+    GetReplay,
     HistoricalKlines,
+    Item,
     Ping,
+    Rejection,
+    StopReplay,
     Subscribe,
     Unsubscribe,
     UnsubscribeAll,
     parse_command,
-    read_message,
     typed_to_leave,
 )
 from server.doors.raw import RawConnection
+from server.doors.replayed import JsonListener, replay_head
 from server.encodings import Encoding
 from server.first_sight import first_sight
 from server.frames import Batch, Frame
@@ -44,7 +49,9 @@ from server.handshake import take_over
 from server.history import History, KlineQuery
 from server.history_requests import check_symbol
 from server.hub import Hub
+from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
+from server.replays import Plan, Replays
 from server.websocket import WebSocket
 
 GREETING: Final = "Connected to Future Socket NATS server"
@@ -95,11 +102,13 @@ class JsonDoor:
         history: History,
         delivery: Delivery,
         *,
+        replays: Replays,
         is_allowed_origin: Callable[[str, dict[str, Any]], bool],
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs
         self._history = history
+        self._replays = replays
         self._delivery = delivery
         self._is_allowed_origin = is_allowed_origin
         self._heartbeat = Heartbeat(PING_INTERVAL_S, PING_TIMEOUT_S)
@@ -163,6 +172,7 @@ class JsonDoor:
             connection.historian.cancel()
         self._heartbeat.remove(connection)
         self._hub.drop(connection)
+        self._replays.drop(connection)
         self._connections.discard(connection)
         if self._is_closing and not self._connections:
             self._emptied.set()
@@ -207,6 +217,10 @@ class JsonDoor:
                 connection.tell({"type": "unsubscribed", **command.echo})
             case HistoricalKlines():
                 self._ask_history(connection, command)
+            case GetReplay():
+                await self._get_replay(connection, command)
+            case StopReplay():
+                self._replays.stop(connection, command.replay_id)
             case Ping():
                 connection.tell({"type": "PONG" if connection.is_upper else "pong"})
 
@@ -255,17 +269,35 @@ class JsonDoor:
         self, connection: JsonConnection, request: Subscribe | Unsubscribe, answer: str, recovered: dict[str, bool]
     ) -> None:
         """Answer for what was rejected, then for what was accepted: in 004's manner one by one."""
-        for rejection in request.rejected:
+        self._refuse_names(connection, request.rejected)
+        if request.echo is None:
+            for item in request.items:
+                connection.tell({"type": answer.upper(), "symbol": item.sent})
+        elif request.items:
+            more = {"recovered": recovered} if recovered else {}
+            connection.tell({"type": answer, **request.echo, **_sent_names(request.echo, request.items), **more})
+
+    def _refuse_names(self, connection: JsonConnection, rejected: Iterable[Rejection]) -> None:
+        for rejection in rejected:
             named = {rejection.key: rejection.sent}
             self._refuse(connection, refusal_of(rejection.error), upper=connection.is_upper, **named)
-        sent = [item.sent for item in request.items]
-        if request.echo is None:
-            for symbol in sent:
-                connection.tell({"type": answer.upper(), "symbol": symbol})
-        elif sent:
-            names = {"rawStreams" if "rawStreams" in request.echo else "symbols": sent}
-            more = {"recovered": recovered} if recovered else {}
-            connection.tell({"type": answer, **request.echo, **names, **more})
+
+    async def _get_replay(self, connection: JsonConnection, request: GetReplay) -> None:
+        """Begin a replay: its messages follow `replayStart`."""
+        self._refuse_names(connection, request.rejected)
+        if not request.items:
+            return
+        wish = request.wish
+        recording = await self._replays.recordings.find(wish.recording)
+        if connection.is_lost:  # while we looked
+            return
+        live: dict[StreamName, list[Encoding]] = {}
+        for item in request.items:
+            live.setdefault(item.stream, []).append(self._encodings[item.form])
+        plan = Plan(recording, Selection(frozenset(live), wish.start_ms, wish.end_ms), wish.speed)
+        replay_id = self._replays.start(connection, plan, partial(JsonListener, connection, connection.tell, live))
+        echo = {**request.echo, **_sent_names(request.echo, request.items)}
+        connection.tell({"type": "replayStart", **echo, **replay_head(replay_id, plan)})
 
     def _ask_history(self, connection: JsonConnection, request: HistoricalKlines) -> None:
         """Fetch candles while the client's next messages are handled."""
@@ -313,3 +345,8 @@ class JsonDoor:
 
 def _held(connection: JsonConnection, encoding: Encoding) -> Collection[StreamName]:
     return [stream for stream, held in connection.groups if held is encoding]
+
+
+def _sent_names(echo: Mapping[str, object], items: Iterable[Item]) -> dict[str, list[str]]:
+    """What an acknowledgement repeats of the accepted names, as they were sent."""
+    return {"rawStreams" if "rawStreams" in echo else "symbols": [item.sent for item in items]}

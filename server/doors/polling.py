@@ -44,6 +44,11 @@ class Polling:
         """Whether a poll waits."""
         return self._waiter is not None
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait for the next poll."""
+        return self._size
+
     def write(self, packet: bytes, *, binary: bool = False) -> None:
         """Keep a packet that is not market data: text, or the bytes of a message."""
         self._put(packet, binary=binary)

@@ -20,6 +20,7 @@ from market.streams import ALL, ARRAY, Kind, Market, StreamName, price_key
 from market.symbols import Catalog
 from server.catalogs import Catalogs
 from server.doors.rest_guard import as_json
+from server.doors.rest_query import check_single, whole_number
 from server.history import DEFAULT_ROWS, History, KlineQuery
 from server.history_requests import check_symbol
 from server.hub import Hub
@@ -195,30 +196,20 @@ class RestDoor:
 
 def _kline_query(request: web.Request) -> KlineQuery:
     query = request.query
-    for name in _KLINE_PARAMETERS:
-        if len(query.getall(name, ())) > 1:
-            raise MarketError(Code.BAD_REQUEST, f"{name} is given more than once")
+    check_single(request, _KLINE_PARAMETERS)
     try:
         market = Market(query.get("market", "spot"))
     except ValueError:
         raise MarketError(Code.BAD_REQUEST, "market must be spot or futures") from None
-    limit = _whole_number(query.get("limit"), "limit")
+    limit = whole_number(request, "limit")
     return KlineQuery(
         market,
         request.match_info["symbol"].lower(),
         query.get("interval", "1m"),
         DEFAULT_ROWS if limit is None else limit,
-        _whole_number(query.get("startTime"), "startTime"),
-        _whole_number(query.get("endTime"), "endTime"),
+        whole_number(request, "startTime"),
+        whole_number(request, "endTime"),
     )
-
-
-def _whole_number(text: str | None, name: str) -> int | None:
-    if text is None or text == "":
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):  # noqa: PLR2004 # ms since the epoch has 13
-        raise MarketError(Code.BAD_REQUEST, f"{name} must be a whole number")
-    return int(text)
 
 
 def _dependency(healthy: bool, good: str, bad: str) -> dict[str, str]:  # noqa: FBT001 # one of two texts

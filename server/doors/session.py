@@ -112,6 +112,13 @@ class EngineSocket:
         elif not self.closed:
             self._polls().write(packet, binary=binary)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the client has still to take."""
+        if self._ws is not None and self.upgraded:
+            return self._ws.outbox.unsent_bytes
+        return self._polling.unsent_bytes if self._polling is not None else 0
+
     def send_batch(self, batch: Batch) -> None:
         """Send shared frames whose bodies are whole Engine.IO packets of type MESSAGE (`4...`, or bytes)."""
         if self.outbox is not None:

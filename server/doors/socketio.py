@@ -4,6 +4,7 @@ Shapes: docs/protocol.md. Source: seed documents 002 and 003; Socket.IO protocol
 """
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -21,6 +22,7 @@ from server.connections import MAX_STREAMS, Connection
 from server.delivery import Delivery
 from server.doors.msgpack import encode_packet
 from server.doors.packets import EVENT
+from server.doors.replayed import SocketIOListener, replay_head
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
 from server.doors.socket_server import Answer, ClientEvent, Reply, SocketServer
@@ -34,7 +36,10 @@ from server.groups import Pace
 from server.history import History
 from server.history_requests import check_symbol, parse_kline_query
 from server.hub import Hub
+from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
+from server.replay_requests import parse_replay_wish, parse_stop
+from server.replays import Plan, Replays
 
 PING_INTERVAL_S: Final = 25.0
 PING_TIMEOUT_S: Final = 60.0
@@ -93,6 +98,7 @@ class SocketIODoor:
         history: History,
         delivery: Delivery,
         *,
+        replays: Replays,
         replica: str,
         source: Source,
         update_interval_ms: int,
@@ -103,6 +109,7 @@ class SocketIODoor:
         self._hub = hub
         self._catalogs = catalogs
         self._history = history
+        self._replays = replays
         self._replica = replica
         self._source = source
         self._ticks = Pace(update_interval_ms, repeat=True)
@@ -124,6 +131,8 @@ class SocketIODoor:
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "subscriptions": self._subscriptions,
+            "getReplay": self._get_replay,
+            "stopReplay": self._stop_replay,
         }
 
     def attach(self, app: web.Application) -> None:
@@ -166,6 +175,7 @@ class SocketIODoor:
         connection = self._connections.pop(sid, None)
         if connection:
             self._hub.drop(connection)
+            self._replays.drop(connection)
 
     def _stream_members(self, room: str) -> list[str]:
         """Who is in the room of a stream, of document 002's symbol or 003's asset: the hub's members."""
@@ -212,7 +222,7 @@ class SocketIODoor:
         return Reply()
 
     def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Answer:
-        request = parse_request(event.data, self._catalogs, MAX_STREAMS)
+        request = parse_request(event.data, self._catalogs.check, MAX_STREAMS)
         wanted = {(item.stream, connection.encoding(request.form)) for item in request.items}
         if len(connection.groups.keys() | wanted) > MAX_STREAMS:
             raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
@@ -257,7 +267,7 @@ class SocketIODoor:
         return Reply(body, batches if in_reply else [])
 
     def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
-        request = parse_request(event.data, self._catalogs, MAX_STREAMS)
+        request = parse_request(event.data, self._catalogs.check, MAX_STREAMS)
         encoding = connection.encoding(request.form)
         left = [str(item.stream) for item in request.items if self._hub.leave(connection, item.stream, encoding)]
         self._report(connection, request, event)
@@ -280,6 +290,31 @@ class SocketIODoor:
             connection.emit("historicalKlines", body)
         return Reply({"ok": True, **body})
 
+    async def _get_replay(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+        """Begin a replay: its messages follow the acknowledgement, or `replayStart` without one."""
+        wish = parse_replay_wish(event.data)
+        request = parse_request(event.data, _of_any_time, MAX_STREAMS)
+        if not request.items:
+            raise request.rejected[0].error if request.rejected else MarketError(Code.BAD_REQUEST, "No streams named")
+        recording = await self._replays.recordings.find(wish.recording)
+        if connection.sid not in self._connections:
+            return Reply()  # left while we looked
+        streams = frozenset(item.stream for item in request.items)
+        plan = Plan(recording, Selection(streams, wish.start_ms, wish.end_ms), wish.speed)
+        live = request.form.encoding(binary=False)
+        session, emit = connection.session, connection.emit
+        replay_id = self._replays.start(connection, plan, partial(SocketIOListener, session, emit, live))
+        head = replay_head(replay_id, plan)
+        body = {**head, "streams": sorted(map(str, streams)), "rejected": _rejections(request)}
+        if not event.wants_ack:
+            connection.emit("replayStart", body)
+        return Reply({"ok": True, **body})
+
+    def _stop_replay(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+        replay_id = parse_stop(event.data)
+        self._replays.stop(connection, replay_id)
+        return Reply({"ok": True, "id": replay_id})
+
     @staticmethod
     def _report(connection: SocketIOConnection, request: Request, event: ClientEvent) -> None:
         """Answer in events: 002's `subscribed` always, `error` for what was rejected and not acknowledged."""
@@ -291,6 +326,10 @@ class SocketIODoor:
             symbols = [item.sent for item in request.items]
             answer, verb = _ANSWERS[event.name]
             connection.emit(answer, {"symbols": symbols, "message": f"{verb} {len(symbols)} symbols"})
+
+
+def _of_any_time(_stream: StreamName) -> None:
+    """Accept a stream in a recording, whose symbol may trade no more."""
 
 
 def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:

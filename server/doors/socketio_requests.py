@@ -3,6 +3,7 @@
 002: `{symbols}`; 003: one array of assets; full: `{streams}` or `{streamType, symbols, options, market}`.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +12,6 @@ import msgspec
 from market.errors import Code, MarketError
 from market.requests import asset_stream, typed_streams
 from market.streams import Kind, Market, StreamName
-from server.catalogs import Catalogs
 from server.doors.msgpack import MsgpackEncoding
 from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
 from server.encodings import Encoding
@@ -92,8 +92,8 @@ class _Body(msgspec.Struct, rename="camel"):
     since: dict[str, int] = {}
 
 
-def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
-    """The request in `data`, whose names are checked one by one.
+def parse_request(data: object, check: Callable[[StreamName], None], limit: int) -> Request:
+    """The request in `data`, whose names are judged one by one, each stream by `check`.
 
     Raises MarketError for what is not a request at all (bad_request) or names more than `limit`
     streams or wishes.MAX_CURSORS cursors (too_many_streams).
@@ -115,7 +115,7 @@ def parse_request(data: object, catalogs: Catalogs, limit: int) -> Request:
     for name in names:
         try:
             stream = _stream(form, name, body)
-            catalogs.check(stream)
+            check(stream)
             items.setdefault(stream, Item(name, stream))
         except MarketError as error:
             rejected.append(Rejection(name[:80], error))

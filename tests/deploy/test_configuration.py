@@ -101,6 +101,22 @@ def test_a_container_s_settings_are_ones_that_its_process_takes(
     assert settings.get("bus_url", "redis://redis:6379/0") == "redis://redis:6379/0"
 
 
+def test_ingestors_record_where_replicas_and_the_exchange_only_read(services: dict[str, Any]) -> None:
+    mounts = {
+        name: {(mount["target"], mount.get("read_only", False)) for mount in service.get("volumes", ())}
+        for name, service in services.items()
+    }
+
+    assert mounts["ingestor"] == {("/recordings", False)}
+    assert mounts["exchange"] == mounts["app1"] == mounts["app2"] == {("/recordings", True)}
+    sources = {services[name]["volumes"][0]["source"] for name in ("ingestor", "exchange", "app1", "app2")}
+    assert len(sources) == 1
+    assert services["ingestor"]["environment"]["RECORD"] == ""
+    assert (
+        services["app1"]["environment"]["RECORDINGS"] == services["app2"]["environment"]["RECORDINGS"] == "/recordings"
+    )
+
+
 def test_the_example_of_an_environment_names_only_settings_that_exist() -> None:
     named = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     known = {field.upper() for role in ROLES.values() for field in role.model_fields}

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from exchange.record import RecordingWriter
-from exchange.recording import read
-from market.streams import Market
+from binance.recordings import read
 from tests.exchange.client import Client, eventually, receive
 from tests.exchange.conftest import Start
 from tests.exchange.recordings import DAY, trade, write
@@ -130,27 +128,6 @@ async def test_what_is_recorded_from_a_replay_equals_the_recording(
     assert await ended(process) == 0
     recorded = [message.payload for path in recording.files() for message in read(path)]
     assert recorded == [message.payload for message in read(source)]
-
-
-def test_files_rotate_by_size_and_lose_nothing(tmp_path: Path) -> None:
-    with RecordingWriter(tmp_path, Market.SPOT, rotate_bytes=200, rotate_s=3600) as writer:
-        for number in range(50):
-            writer.write(number, "/stream", b'{"stream":"a@trade","data":{"t":%d}}' % number)
-            if number % 5 == 4:
-                writer.flush()
-    assert len(writer.files) > 3
-    assert len({path.name for path in writer.files}) == len(writer.files)
-    found = [message.payload for path in writer.files for message in read(path)]
-    assert found == [b'{"t":%d}' % number for number in range(50)]
-    assert writer.lines_total == 50
-
-
-def test_files_rotate_by_age(tmp_path: Path) -> None:
-    with RecordingWriter(tmp_path, Market.FUTURES, rotate_bytes=10**9, rotate_s=0.0) as writer:
-        for number in range(3):
-            writer.write(number, "/stream", b'{"stream":"a@trade","data":{"t":%d}}' % number)
-            writer.flush()
-    assert len(writer.files) == 3
 
 
 async def test_a_recorder_without_streams_says_so(start: Start, recording: Recording) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from binance.recordings import read
 from exchange import server as server_module
 from exchange.feed import Feed
 from exchange.following import Follower
-from exchange.recording import read, survey
+from exchange.recording import survey
 from exchange.venue import Venue
 from market.streams import Market, StreamName
 from tests.exchange.client import PATIENCE_S, Client, ask, eventually, receive, receive_until

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from market.errors import Code, MarketError
 from market.streams import Market, StreamName
+from server.doors.json_messages import read_message
 from server.doors.json_requests import (
     PRICE_PACE,
     Command,
@@ -19,7 +20,6 @@ from server.doors.json_requests import (
     Unsubscribe,
     UnsubscribeAll,
     parse_command,
-    read_message,
     typed_to_leave,
 )
 from server.groups import Pace

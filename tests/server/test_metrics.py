@@ -25,6 +25,8 @@ def status(ingestor: str, books: int, forgotten: int) -> FeedStatus:
         cut_total=2,
         books=books,
         books_refused=1,
+        recorded_total=10 * books,
+        record_dropped_total=books,
     )
 
 
@@ -36,6 +38,8 @@ async def test_metrics_add_up_what_the_ingestors_say_under_no_name(served: Serve
         "tickcast_ingestor_forgotten_streams_total 12.0",
         "tickcast_ingestor_cut_answers_total 4.0",
         "tickcast_ingestor_books 7.0",
+        "tickcast_ingestor_recorded_messages_total 70.0",
+        "tickcast_ingestor_unrecorded_messages_total 7.0",
         "tickcast_ingestor_books_refused 2.0",
         "tickcast_resume_unasked_total 0.0",
         "tickcast_resume_malformed_total 0.0",

@@ -18,10 +18,11 @@ from market.errors import MarketError
 from market.streams import Market, StreamName
 from server.catalogs import Catalogs
 from server.connections import MAX_STREAMS
-from server.doors.json_requests import ClientMessage, read_message
+from server.doors.json_messages import ClientMessage, read_message
 from server.doors.msgpack import decode_packet
 from server.doors.socketio_requests import Request, parse_request
 from server.history_requests import parse_kline_query
+from server.replay_requests import parse_replay_wish
 
 SEVERE = st.text(st.characters(codec=None))
 """Texts with halves of surrogate pairs, too."""
@@ -40,7 +41,7 @@ VALUES = _values(st.integers())
 PACKED = _values(st.integers(-(2**63), 2**64 - 1)).map(msgspec.msgpack.encode)
 KEYS = st.sampled_from([
     "streams", "streamType", "symbols", "options", "market", "snapshot", "throttle", "since",
-    "symbol", "interval", "limit", "startTime", "endTime",
+    "symbol", "interval", "limit", "startTime", "endTime", "recording", "speed",
 ])  # fmt: skip
 QUERIES = st.dictionaries(
     st.sampled_from(["symbol", "symbols", "interval", "limit", "timeZone", "startTime", "other"]),
@@ -57,7 +58,7 @@ def catalogs() -> Catalogs:
 @given(VALUES | st.dictionaries(KEYS, VALUES, max_size=5))
 def test_any_value_is_a_request_of_socketio_or_refused(catalogs: Catalogs, value: object) -> None:
     try:
-        request = parse_request(value, catalogs, MAX_STREAMS)
+        request = parse_request(value, catalogs.check, MAX_STREAMS)
     except MarketError as error:
         msgspec.json.encode(error.message)
         return
@@ -73,6 +74,17 @@ def test_any_value_is_a_request_for_candles_or_refused(value: object) -> None:
         msgspec.json.encode(error.message)
         return
     assert query.limit > 0
+
+
+@given(VALUES | st.dictionaries(KEYS, VALUES, max_size=5))
+def test_any_value_is_a_wish_for_a_replay_or_refused(value: object) -> None:
+    try:
+        wish = parse_replay_wish(value)
+    except MarketError as error:
+        msgspec.json.encode(error.message)
+        return
+    assert 0 <= wish.start_ms <= wish.end_ms
+    assert wish.speed == 0 or 1 <= wish.speed <= 100
 
 
 @given(st.text() | st.binary())

@@ -27,18 +27,25 @@ RARE = {"liquidation", "gap", "GAP"}
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of all of Tickcast in one process; what X-Real-IP says of our address is believed."""
-    port = free_port()
-    environment = {"SIM_SYMBOLS": "8", "TRUSTED_PROXIES": "127.0.0.1"}
-    with tickcast("run", port, tmp_path_factory.mktemp("documents"), environment):
+    port, folder = free_port(), tmp_path_factory.mktemp("documents")
+    environment = {"SIM_SYMBOLS": "8", "TRUSTED_PROXIES": "127.0.0.1", "RECORD": str(folder / "recordings")}
+    with tickcast("run", port, folder, environment):
         here = f"127.0.0.1:{port}"
         wait_until(lambda: httpx.get(f"http://{here}/health").json()["status"] == "healthy", "it has its feed")
         wait_until(lambda: all(_markets(here).values()), "it knows its symbols")
+        wait_until(lambda: bool(_recordings(here)), "it has recorded something")
         yield here
 
 
 def _markets(address: str) -> dict[str, list[dict[str, str]]]:
     markets: dict[str, list[dict[str, str]]] = httpx.get(f"http://{address}/symbols").json()["data"]["markets"]
     return markets
+
+
+def _recordings(address: str) -> list[str]:
+    """Ids of the stored recordings."""
+    data = httpx.get(f"http://{address}/replay").json()["data"]
+    return [recording["id"] for recording in data["recordings"]]
 
 
 def test_schemathesis_finds_nothing(address: str, tmp_path: Path) -> None:
@@ -53,6 +60,7 @@ def test_schemathesis_finds_nothing(address: str, tmp_path: Path) -> None:
         **os.environ,
         "SCHEMATHESIS_HOOKS": "tests.system.fuzzing_hooks",
         "LISTED_SYMBOLS": ",".join(sorted(listed)),
+        "RECORDINGS_LISTED": ",".join(_recordings(address)),
         "PYTHONPATH": str(ROOT),
     }
     run = subprocess.run(
@@ -113,7 +121,14 @@ async def test_what_socketio_clients_get_is_documented(address: str) -> None:
     await ask("subscriptions")
     await ask("getHistoricalKlines", {"symbol": "btcusdt", "interval": "1m", "limit": 5})
     await ask("getHistoricalKlines", {"symbol": "btcusdt", "interval": "7m"})
+    wish = {"recording": _recordings(address)[0], "streams": ["btcusdt@ticker", "ethusdt@ticker"]}
+    long = await ask("getReplay", {**wish, "speed": 1})
+    await ask("stopReplay", {"id": long["id"]})
+    await ask("stopReplay", {"id": "none"})
+    await ask("getReplay", {**wish, "speed": -1})
     for event, body in (
+        ("getReplay", {**wish, "speed": 0}),
+        ("getReplay", {"recording": wish["recording"], "symbols": "BTCUSDT", "speed": 0}),
         ("subscribe", {"symbols": ["BTCUSDT", "NOPE"]}),
         ("subscribe", ["BTC"]),
         ("getHistoricalKlines", {"symbol": "btcusdt", "interval": "1m", "limit": 5}),
@@ -161,10 +176,17 @@ async def test_what_json_clients_get_is_documented(address: str) -> None:
     history = {"type": "getHistoricalKlines", "symbol": "btcusdt", "interval": "1m", "limit": 5}
     upper = [{"type": kind, "symbol": "BTC"} for kind in ("SUBSCRIBE", "PING", "NONSENSE", "UNSUBSCRIBE")]
     ending = {"type": "unsubscribe", "streamType": "kline", "symbols": ["btcusdt"]}
-    requests = [*typed, continuous, raw, history, {"type": "ping"}, {"type": "nonsense"}, *upper, ending]
+    replay = {"type": "getReplay", "recording": _recordings(address)[0], "speed": 0}
+    replays = [
+        replay | {"rawStreams": ["btcusdt@ticker"]},
+        replay | {"streamType": "ticker", "symbols": ["btcusdt"], "options": {}},
+        {"type": "stopReplay", "id": "none"},
+    ]
+    requests = [*typed, continuous, raw, history, *replays, {"type": "ping"}, {"type": "nonsense"}, *upper, ending]
     documented = Documented("json")
     wanted = documented.keys("json.send") - RARE
-    for request in ("subscribe", "unsubscribe", "getHistoricalKlines", "ping", "SUBSCRIBE", "UNSUBSCRIBE", "PING"):
+    plain = ("subscribe", "unsubscribe", "getHistoricalKlines", "getReplay", "stopReplay", "ping")
+    for request in (*plain, "SUBSCRIBE", "UNSUBSCRIBE", "PING"):
         wanted |= documented.keys(f"json.{request}", reply=True)
     received = await _converse(
         f"ws://{address}/", requests, lambda received: wanted <= {body.get("type", "raw") for body in received}

@@ -25,7 +25,7 @@ class ReplayedEncoding(Encoding):
         head, _, body = self._live.encode(message).partition(b"{")
         return head + self._mark + body
 
-    def gap(self, stream: StreamName, missed: int, until: int) -> bytes | None:
+    def gap(self, stream: StreamName, missed: int, until: int, *, upstream: bool = False) -> bytes | None:
         """Nothing: a replay waits for its client."""
 
 

@@ -8,23 +8,21 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from binance.backoff import Backoff
 from binance.frames import SERVER_SHUTDOWN, Reply, ServerShutdown, is_void_trade, parse_control, slice_frame
 from binance.routes import Route
 from binance.subscriptions import Request, Subscriptions, encode_request
+from market.backoff import Backoff
 from market.streams import Kind, Market, StreamName
+from market.venue import MessageCallback
 from market.windows import RollingWindow
 
 logger = structlog.get_logger(__name__)
-
-MessageCallback: TypeAlias = Callable[[StreamName, bytes, int], None]
-"""Called with stream, payload and receive time in us since the epoch; must not raise or wait."""
 
 # Binance closes with 1008 past 5 (spot) or 10 (futures) client messages within any second, and
 # counts pings and pongs: two a second are kept free for those. The longer period absorbs jitter

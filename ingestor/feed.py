@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from binance.connection import Connection, MessageCallback, connection_attempts
+from binance.connection import Connection, connection_attempts
 from binance.routes import Route, combined_url
 from binance.settings import Endpoints
 from ingestor.groups import split
 from ingestor.worker import Worker
 from market.streams import Market, StreamName
+from market.venue import MessageCallback
 
 
 class Feed:

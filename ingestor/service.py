@@ -14,10 +14,10 @@ from bus.base import Bus
 from bus.loglimit import LogLimit
 from ingestor.books import Books, upstream_of
 from ingestor.demand import Leases
-from ingestor.feed import Feed
 from ingestor.memory import Memory
 from ingestor.publisher import Publisher
 from ingestor.settings import IngestorSettings
+from ingestor.venues import open_feeds
 from market.announcements import (
     DEMAND_TOPIC,
     FEED_TOPIC,
@@ -32,7 +32,7 @@ from market.announcements import (
     encode,
     resume_answers,
 )
-from market.streams import StreamName
+from market.streams import Kind, StreamName
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Ingestor:
         self.leases = Leases(settings.default_tickers)
         self.memory = Memory()
         self.publisher = Publisher(bus, self.memory)
-        self.feed = Feed(endpoints, settings.symbols_per_worker, self._take, self._note_state)
+        self.feed = open_feeds(settings, endpoints, self._take, self._note_state)
         self._rest = RestClient(endpoints, ledger=bus)
         self.books = Books(self._rest, self.publisher.add)
         self.malformed_demands_total = 0
@@ -173,9 +173,9 @@ class Ingestor:
         return True
 
     def _take(self, stream: StreamName, payload: bytes, received_us: int) -> None:
-        """Publish one message, and have the book changed that is made of it."""
+        """Publish one message, and have the book changed that is made of it, which publishes its own."""
         self.books.take(stream, payload, received_us)
-        if stream in self.leases.wanted:
+        if stream in self.leases.wanted and stream.kind is not Kind.BOOK:
             self.publisher.take(stream, payload, received_us)
 
     def _note_state(self) -> None:

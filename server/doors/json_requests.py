@@ -329,7 +329,7 @@ def _options(message: ClientMessage) -> dict[str, str | int]:
 
 
 def _market(value: object) -> Market | None:
-    market: Market | None = _convert(value, Market, "market must be spot or futures")
+    market: Market | None = _convert(value, Market, "market must be spot, futures or bybit")
     return market
 
 

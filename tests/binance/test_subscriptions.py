@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binance.backoff import FIRST_S, MAX_S, Backoff
 from binance.routes import MAX_STREAMS
 from binance.subscriptions import Method, Subscriptions, encode_request
+from market.backoff import FIRST_S, MAX_S, Backoff
 from market.streams import StreamName
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from binance.errors import RateLimited, Unreachable
 from binance.rest import RestClient
 from binance.settings import stand_in
 from bus.redis import RedisBus
 from market.errors import Code, MarketError
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS, next_open_time, open_time
 from market.streams import Market
+from market.venue import RateLimited, Unreachable
 from server import flights, history_blocks, history_slots
 from server.flights import Flights
 from server.history import MAX_TURNS, History, KlineQuery

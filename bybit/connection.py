@@ -89,6 +89,8 @@ class Connection:
         self._heard = 0.0
         self._told: dict[str, float] = {}
         """When each topic of the best bid and ask was subscribed to or has last said something."""
+        self._any_told = 0.0
+        """When any of them has last said something."""
         self._task: asyncio.Task[None] | None = None
         self._log = logger.bind(url=url)
 
@@ -173,7 +175,7 @@ class Connection:
         self._told.clear()
         for topic in self._topics.values():
             topic.lose()
-        self._opened = self._heard = time.monotonic()
+        self._opened = self._heard = self._any_told = time.monotonic()
         self._log.info("bybit connected")
         self._set_connected(up=True)
 
@@ -210,7 +212,7 @@ class Connection:
             self.messages_total += 1
             self.last_message_ms = time.time_ns() // 1_000_000
             if frame.topic in self._told:
-                self._told[frame.topic] = self._heard
+                self._told[frame.topic] = self._any_told = self._heard
 
     def _tell(self, told: Told) -> None:
         received_us = time.time_ns() // 1_000
@@ -297,11 +299,10 @@ class Connection:
             return
 
     def _all_silent(self, now: float) -> bool:
-        """Subscribe anew to silent topics of the best bid and ask; true where all of them are, several at least."""
-        silent = [topic for topic, at in self._told.items() if now - at > TOP_SILENCE_S]
-        if len(silent) > 1 and len(silent) == len(self._told):
+        """Subscribe anew to silent topics of the best bid and ask; true where that brought none of several back."""
+        if len(self._told) > 1 and now - self._any_told > 2 * TOP_SILENCE_S:
             return True
-        for topic in silent:
+        for topic in [topic for topic, at in self._told.items() if now - at > TOP_SILENCE_S]:
             self.silences_total += 1
             self._told[topic] = now
             self._renew(topic)

@@ -190,7 +190,7 @@ def ticker(frame: Frame, kind: Kind) -> bytes:
     if kind is Kind.MINI_TICKER:
         return _encode(_MiniTickerOut(frame.ts, day.symbol, *figures))
     try:
-        change, percent = Decimal(day.last) - Decimal(day.previous), Decimal(day.change) * 100
+        change, percent = Decimal(day.last) - Decimal(day.previous), Decimal(day.change).scaleb(2)
     except InvalidOperation as error:  # an ArithmeticError
         raise ValueError(f"no ticker: {day}") from error
     return _encode(_TickerOut(frame.ts, day.symbol, f"{change:f}", f"{percent:f}", *figures))

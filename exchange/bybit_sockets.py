@@ -89,6 +89,8 @@ class BybitSockets:
         self.open: dict[BybitConnection, None] = {}
         self.opened_total = 0
         self.pings_total = 0
+        self.requests_total = 0
+        """Subscriptions and what else clients asked, pings aside."""
         self._broadcast = broadcast
         self._faults = faults
         self._market = market
@@ -118,6 +120,15 @@ class BybitSockets:
             connection.abort()
         return len(dropped)
 
+    def status(self) -> dict[str, int]:
+        """Connections and counters, as `/control/status` shows them."""
+        return {
+            "connections": len(self.open),
+            "connections_total": self.opened_total,
+            "requests_total": self.requests_total,
+            "pings_total": self.pings_total,
+        }
+
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(connection.close() for connection in list(self.open)))
@@ -128,6 +139,7 @@ class BybitSockets:
         except msgspec.DecodeError:
             asked = _Asked("")
         added: list[str] = []
+        self.requests_total += asked.op != Op.PING
         if asked.op == Op.PING:
             self.pings_total += 1
             self._reply(connection, asked, "pong")

@@ -29,7 +29,7 @@ from exchange.replay import Replay
 from exchange.settings import ExchangeServerSettings
 from exchange.venue import Venue
 from market.errors import MarketError
-from market.streams import Market, StreamName
+from market.streams import BINANCE_MARKETS, Market, StreamName
 
 _CHECK_S: Final = 0.25
 _SHUTDOWN_S: Final = 5.0
@@ -109,10 +109,9 @@ class Exchange:
 
     def status(self) -> dict[str, Any]:
         """Mode, connections, subscriptions and counters, as `/control/status` shows them."""
-        by_market = {str(market): 0 for market in Market}
+        by_market = {str(market): 0 for market in BINANCE_MARKETS}
         for connection in self._sockets.open:
             by_market[connection.market] += 1
-        by_market[Market.BYBIT] = len(self._bybit.open) if self._bybit is not None else 0
         status: dict[str, Any] = {
             "mode": self._settings.source,
             "now": self._venue.now_ms,
@@ -129,8 +128,7 @@ class Exchange:
             "requests_total": self._requests_total,
         }
         if self._bybit is not None:
-            status["bybit_connections_total"] = self._bybit.opened_total
-            status["bybit_pings_total"] = self._bybit.pings_total
+            status["bybit"] = self._bybit.status()
         if self._replay is not None:
             status["replay_rounds_total"] = self._replay.rounds_total
             status["replay_messages_total"] = self._replay.messages_total

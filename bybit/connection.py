@@ -110,6 +110,8 @@ class Connection:
         for stream in streams:
             by_topic.setdefault(topic_of(stream), []).append(stream)
         self._subscriptions.want(by_topic)
+        for name in by_topic.keys() - self._topics.keys():
+            self._subscriptions.renew(name)  # given up a moment ago: its snapshot was not kept
         self._topics = {name: self._topics.get(name) or Topic(name) for name in by_topic}
         for name, topic in self._topics.items():
             self._tell(topic.want(by_topic[name]))
@@ -275,10 +277,10 @@ class Connection:
 
     def _watch(self, request: Request) -> None:
         for topic in request.args:
-            if request.op is Op.UNSUBSCRIBE:
+            if topic not in self._topics:
                 self._told.pop(topic, None)
-            elif topic.startswith(_TOP):
-                self._told[topic] = time.monotonic()
+            elif topic.startswith(_TOP) and topic not in self._told:
+                self._told[topic] = self._any_told = time.monotonic()
 
     async def _heartbeat(self, socket: ClientConnection) -> None:
         """Ping, and end a connection that brings nothing any more."""

@@ -112,6 +112,7 @@ class Books:
             return
         kept.received_us = received_us
         if outcome is Outcome.APPLIED:
+            self.synced_total += diff.is_snapshot
             self._publish(Message(kept.stream, diff.last_update_id, received_us, payload))
             return
         if outcome is Outcome.GAP:

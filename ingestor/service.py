@@ -164,7 +164,7 @@ class Ingestor:
         self.books.carry(stream for stream in wanted if self._maintains(stream))
         if self.books.refused != refused:
             self._state_changed.set()
-        self.feed.carry({upstream_of(stream) for stream in wanted})
+        self.feed.carry({upstream_of(stream) for stream in wanted.difference(self.books.refused)})
         self.memory.carry(wanted)
 
     @staticmethod

@@ -20,6 +20,8 @@ from tests.support.processes import ROOT
         ("replica", "LOG_FORMAT", "xml"),
         ("ingestor", "DEFAULT_SYMBOLS", "BTC/USDT"),
         ("ingestor", "SYMBOLS_PER_WORKER", "many"),
+        ("replica", "VENUES", "bybit"),
+        ("ingestor", "VENUES", "binance,kraken"),
         ("exchange", "SIM_SYMBOLS", "501"),
         ("exchange", "EXCHANGE", "replay:/no/such/file"),
     ],

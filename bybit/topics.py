@@ -74,7 +74,7 @@ class Topic:
     def _take_book(self, frame: Frame) -> Told:
         book = payloads.parse_book(frame)
         try:
-            change = self._change(book, frame.cts or frame.ts, is_snapshot=SNAPSHOT in (frame.type, _as_snapshot(book)))
+            change = self._change(book, frame.cts or frame.ts, is_snapshot=_is_snapshot(frame, book))
         except ValueError:
             self._is_stale = True
             raise
@@ -132,9 +132,9 @@ class Topic:
         return payloads.book_ticker(book.symbol, book.update_id, bids[0], asks[0]) if bids and asks else None
 
 
-def _as_snapshot(book: Book) -> str:
-    """After a restart of its service Bybit sends update id 1, which is a snapshot whatever it is called."""
-    return SNAPSHOT if book.update_id == 1 else ""
+def _is_snapshot(frame: Frame, book: Book) -> bool:
+    """Whether it is the whole book; after a restart of its service Bybit sends that with update id 1."""
+    return frame.type == SNAPSHOT or book.update_id == 1
 
 
 def _difference(known: OrderBook | None, book: OrderBook) -> BookUpdate | None:

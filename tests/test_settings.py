@@ -39,3 +39,19 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(role: str, variable: 
     assert finished.returncode != 0
     assert variable in finished.stderr
     assert len(finished.stderr.strip().splitlines()) == 1, finished.stderr
+
+
+def test_bybit_beside_a_recording_needs_somebody_to_play_it() -> None:
+    def start(**env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", "from binance.settings import *; load_settings(ExchangeSettings)"],
+            env={**os.environ, "EXCHANGE": "replay:/some/file", "VENUES": "binance,bybit", **env},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    assert "VENUES names bybit" in start().stderr
+    assert start(BYBIT_URL="http://127.0.0.1:9100/bybit").returncode == 0

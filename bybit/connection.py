@@ -6,20 +6,21 @@ Sources: Bybit v5 "Connect" (heartbeat, args limits), "Rate Limit Rules" (connec
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeAlias
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from bybit.names import TOP_LEVELS, topic_of
+from bybit.names import MAX_TOPICS, TOP_LEVELS, topic_of
 from bybit.payloads import Frame, encode_request, parse_frame
 from bybit.subscriptions import Op, Request, Subscriptions
 from bybit.topics import BookGapError, Told, Topic
+from bybit.trades import TradePayloads
 from market.backoff import Backoff
 from market.streams import StreamName
-from market.venue import MessageCallback
+from market.venue import MessageCallback, RestError
 from market.windows import RollingWindow
 
 logger = structlog.get_logger(__name__)
@@ -48,6 +49,12 @@ _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 _MAX_FRAMES_QUEUED: Final = 1_024
 _MAX_MALFORMED_LOGGED: Final = 10
 _TOP: Final = f"orderbook.{TOP_LEVELS}."
+# As many requests at once as bybit/rest.py has connections.
+_MENDERS: Final = 8
+
+
+RecentTrades: TypeAlias = Callable[[str], Awaitable[TradePayloads]]
+"""Asks for the recent trades of an upper-case symbol. Raises RestError."""
 
 
 def connection_attempts() -> RollingWindow:
@@ -60,11 +67,16 @@ class Connection:
 
     Payloads are handed to `on_message` in Binance's shapes (bybit/payloads.py); `on_state` is called when
     `connected` changes. Books are kept across a lost connection, so that `depth` continues without a gap in its
-    ids; the trades of that time are missing.
+    ids; the trades of that time are brought by `recent_trades`, as far as they reach.
     """
 
     def __init__(
-        self, url: str, attempts: RollingWindow, on_message: MessageCallback, on_state: Callable[[], None]
+        self,
+        url: str,
+        attempts: RollingWindow,
+        recent_trades: RecentTrades,
+        on_message: MessageCallback,
+        on_state: Callable[[], None],
     ) -> None:
         self.url = url
         self.connected = False
@@ -75,10 +87,15 @@ class Connection:
         """Order books that had to be subscribed to anew."""
         self.silences_total = 0
         """Topics that were subscribed to anew because they said nothing."""
+        self.unmended_total = 0
+        """Times when trades may be missing for good."""
         self.malformed_total = 0
         self.last_message_ms = 0
         """When the latest message came, in ms since the epoch; 0 = none yet."""
         self._attempts = attempts
+        self._recent_trades = recent_trades
+        self._behind: asyncio.Queue[Topic] = asyncio.Queue(MAX_TOPICS)
+        """Topics whose live trades wait for the recent ones, each once for a subscription."""
         self._on_message = on_message
         self._on_state = on_state
         self._topics: dict[str, Topic] = {}
@@ -160,10 +177,9 @@ class Connection:
             self._begin()
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    others = [
-                        tasks.create_task(self._send_requests(socket)),
-                        tasks.create_task(self._heartbeat(socket)),
-                    ]
+                    works = [self._send_requests(socket), self._heartbeat(socket)]
+                    works += [self._mend() for _ in range(_MENDERS)]
+                    others = [tasks.create_task(work) for work in works]
                     try:
                         await self._read(socket)
                     finally:
@@ -175,6 +191,7 @@ class Connection:
     def _begin(self) -> None:
         self._subscriptions.forget()
         self._told.clear()
+        self._behind = asyncio.Queue(MAX_TOPICS)
         for topic in self._topics.values():
             topic.lose()
         self._opened = self._heard = self._any_told = time.monotonic()
@@ -281,6 +298,22 @@ class Connection:
                 self._told.pop(topic, None)
             elif topic.startswith(_TOP) and topic not in self._told:
                 self._told[topic] = self._any_told = time.monotonic()
+            elif request.op is Op.SUBSCRIBE and self._topics[topic].awaits_trades and not self._behind.full():
+                self._behind.put_nowait(self._topics[topic])
+
+    async def _mend(self) -> None:
+        """Bring the trades that were missed."""
+        while True:
+            topic = await self._behind.get()
+            recent: TradePayloads = ()
+            try:
+                recent = await self._recent_trades(topic.name.rpartition(".")[2])
+            except RestError as error:
+                self._log.warning("recent trades not fetched", topic=topic.name, error=str(error))
+            told, is_whole = topic.mend(recent)
+            self.unmended_total += not is_whole
+            if topic is self._topics.get(topic.name):
+                self._tell(told)
 
     async def _heartbeat(self, socket: ClientConnection) -> None:
         """Ping, and end a connection that brings nothing any more."""

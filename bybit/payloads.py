@@ -56,6 +56,19 @@ class _Trade(msgspec.Struct, frozen=True, gc=False):
     trade_id: str = field(name="i")
 
 
+class _RecentTrade(msgspec.Struct, frozen=True, gc=False):
+    exec_id: str = field(name="execId")
+    symbol: str
+    price: str
+    size: str
+    side: str
+    time: str
+
+
+class _RecentTrades(msgspec.Struct, frozen=True, gc=False):
+    trades: list[_RecentTrade] = field(name="list")
+
+
 class _Kline(msgspec.Struct, frozen=True, gc=False):
     start: int
     interval: str
@@ -151,6 +164,7 @@ class _PartialDepthOut(msgspec.Struct, frozen=True, gc=False):
 
 _decode_frame: Final = msgspec.json.Decoder(Frame).decode
 _decode_trades: Final = msgspec.json.Decoder(list[_Trade]).decode
+_decode_recent: Final = msgspec.json.Decoder(_RecentTrades).decode
 _decode_klines: Final = msgspec.json.Decoder(list[_Kline]).decode
 _decode_ticker: Final = msgspec.json.Decoder(_Ticker).decode
 _decode_book: Final = msgspec.json.Decoder(Book).decode
@@ -167,14 +181,22 @@ def parse_book(frame: Frame) -> Book:
     return _decode_book(frame.data)
 
 
-def trades(frame: Frame) -> list[bytes]:
-    """The `trade` payloads of one message, up to 1024 of them, in the order of the trades.
+def trades(frame: Frame) -> list[tuple[int, bytes]]:
+    """Ids and `trade` payloads of one message, up to 1024 of them, in the order of the trades.
 
     `t` has the last TRADE_ID_DIGITS digits of Bybit's id, which is in `i` as a whole; ids grow, and are shared
     with other symbols. Both times are the trade's, so that whoever receives it makes the same payload of it.
     Raises ValueError.
     """
-    return [_encode(_trade(trade)) for trade in _decode_trades(frame.data)]
+    return [_payload(trade) for trade in _decode_trades(frame.data)]
+
+
+def recent_trades(result: bytes) -> list[tuple[int, bytes]]:
+    """Ids and `trade` payloads in REST's `recent-trade`, newest first: the bytes of `trades`. Raises ValueError."""
+    return [
+        _payload(_Trade(int(one.time), one.symbol, one.side, one.size, one.price, one.exec_id))
+        for one in _decode_recent(result).trades
+    ]
 
 
 def klines(frame: Frame) -> list[bytes]:
@@ -219,17 +241,19 @@ def encode_request(req_id: str, op: str, args: Iterable[str] = ()) -> str:
     return _encode(body).decode()
 
 
-def _trade(trade: _Trade) -> _TradeOut:
-    return _TradeOut(
+def _payload(trade: _Trade) -> tuple[int, bytes]:
+    number = int(trade.trade_id)
+    mapped = _TradeOut(
         event_ms=trade.trade_ms,
         symbol=trade.symbol,
-        trade_id=int(trade.trade_id) % _TRADE_IDS,
+        trade_id=number % _TRADE_IDS,
         price=trade.price,
         quantity=trade.quantity,
         trade_ms=trade.trade_ms,
         buyer_is_maker=trade.taker == "Sell",
         bybit_id=trade.trade_id,
     )
+    return number, _encode(mapped)
 
 
 def _candle(symbol: str, kline: _Kline) -> _CandleOut:

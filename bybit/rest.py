@@ -1,6 +1,7 @@
-"""Bybit's REST API as far as it is needed: its spot symbols and candles, as Binance shapes them.
+"""Bybit's REST API as far as it is needed: its spot symbols, candles and recent trades, as Binance shapes them.
 
-Sources: Bybit v5 "Get Instruments Info", "Get Kline", "Rate Limit Rules", "Error Codes".
+Sources: Bybit v5 "Get Instruments Info", "Get Kline", "Get Public Recent Trading History", "Rate Limit Rules", "Error
+Codes".
 """
 
 import time
@@ -13,6 +14,7 @@ import msgspec
 
 from bybit.errors import BybitError
 from bybit.names import interval_of
+from bybit.payloads import recent_trades
 from market.intervals import close_time
 from market.streams import Market
 from market.symbols import Catalog, SymbolInfo
@@ -22,6 +24,8 @@ from market.windows import RollingWindow
 TIMEOUT_S: Final = 10.0
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """The largest body taken; the list of all spot symbols has less than 1 MB."""
+RECENT_TRADES: Final = 60
+"""As many as Bybit has of a spot symbol."""
 
 _CONNECTIONS: Final = 8
 # Bybit admits 600 requests in 5 s per address and shuts it out for 10 minutes beyond; others live there, too.
@@ -124,6 +128,15 @@ class RestClient:
             return _encode([_row(interval, row) for row in reversed(newest_first)])
         except ValueError as error:
             raise Unreachable(f"{self._base} answered no candles: {error}") from error
+
+    async def recent_trades(self, symbol: str) -> list[tuple[int, bytes]]:
+        """Ids and `trade` payloads of the latest RECENT_TRADES trades, newest first."""
+        params = {"category": "spot", "symbol": symbol.upper(), "limit": str(RECENT_TRADES)}
+        body = await self._get("recent-trade", params)
+        try:
+            return recent_trades(body)
+        except ValueError as error:
+            raise Unreachable(f"{self._base} answered no trades: {error}") from error
 
     async def _get(self, path: str, params: Mapping[str, str]) -> bytes:
         """The `result` of one request."""

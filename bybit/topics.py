@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from bybit import payloads
 from bybit.payloads import SNAPSHOT, Book, Frame
+from bybit.trades import TradePayloads, Trades
 from market.book import BookSide, OrderBook
 from market.payloads import BOOK_SNAPSHOT, BookUpdate, Level
 from market.streams import Kind, StreamName
@@ -44,6 +45,7 @@ class Topic:
         self._is_stale = True
         """Whether a snapshot has to come before the next delta."""
         self._stale_deltas = 0
+        self._trades = Trades()
         self._tops: dict[StreamName, tuple[list[Level], list[Level]]] = {}
         """What each stream of the book's top has told last."""
 
@@ -56,9 +58,20 @@ class Topic:
         return [] if self._is_stale else self._tell(added, _Change(None, is_snapshot=True))
 
     def lose(self) -> None:
-        """Expect a snapshot: messages may be missed from here on."""
+        """Expect a snapshot, or recent trades: messages may be missed from here on."""
         self._is_stale = True
         self._stale_deltas = 0
+        self._trades.lose()
+
+    @property
+    def awaits_trades(self) -> bool:
+        """Whether live trades wait for the recent ones (`mend`)."""
+        return self._trades.is_behind
+
+    def mend(self, recent: TradePayloads) -> tuple[Told, bool]:
+        """Tell of the trades that were missed and those that waited; false = some may be missing between."""
+        is_whole = self._trades.reaches(recent)
+        return self._all(self._trades.mend(recent)), is_whole
 
     def take(self, frame: Frame) -> Told:
         """Take the topic's next message. Raises BookGapError, ValueError for what cannot be understood."""
@@ -66,10 +79,13 @@ class Topic:
         if family == "orderbook":
             return self._take_book(frame)
         if family == "publicTrade":
-            return [(stream, payload) for payload in payloads.trades(frame) for stream in self.streams]
+            return self._all(self._trades.take(payloads.trades(frame)))
         if family == "kline":
-            return [(stream, payload) for payload in payloads.klines(frame) for stream in self.streams]
+            return self._all(payloads.klines(frame))
         return [(stream, payloads.ticker(frame, stream.kind)) for stream in self.streams]
+
+    def _all(self, mapped: Iterable[bytes]) -> Told:
+        return [(stream, payload) for payload in mapped for stream in self.streams]
 
     def _take_book(self, frame: Frame) -> Told:
         book = payloads.parse_book(frame)

@@ -1,16 +1,19 @@
-"""Bybit's REST endpoints for symbols and candles, answered from the simulated spot market.
+"""Bybit's REST endpoints for symbols, candles and trades, answered from the simulated spot market.
 
-Sources: Bybit v5 "Get Bybit Server Time", "Get Instruments Info", "Get Kline", "Error Codes".
+Sources: Bybit v5 "Get Bybit Server Time", "Get Instruments Info", "Get Kline", "Get Public Recent Trading History",
+"Error Codes".
 """
 
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from bybit.names import INTERVAL_NAMES
-from exchange.bybit_topics import trimmed
-from exchange.candles import Candle
+from bybit.rest import RECENT_TRADES
+from exchange.bybit_topics import PREFIX, trimmed
+from exchange.candles import Candle, Trade
 from exchange.symbols import SymbolSpec
 from exchange.venue import Instrument, Venue
 from market.streams import Market
@@ -40,6 +43,7 @@ class BybitRest:
             web.get(f"{_PATH}time", self._on_time),
             web.get(f"{_PATH}instruments-info", self._on_instruments),
             web.get(f"{_PATH}kline", self._on_kline),
+            web.get(f"{_PATH}recent-trade", self._on_trades),
         ]
 
     async def _on_time(self, _request: web.Request) -> web.Response:
@@ -69,6 +73,16 @@ class BybitRest:
         rows = instrument.candles.rows(interval, start_ms, end_ms, limit)
         newest_first = [_row(instrument.spec, candle) for candle in rows][::-1]
         return self._answer({"category": "spot", "symbol": instrument.spec.symbol, "list": newest_first})
+
+    async def _on_trades(self, request: web.Request) -> web.Response:
+        try:
+            _check_category(request)
+            instrument = self._listed(request.query.get("symbol", ""))
+            limit = min(_number(request, "limit") or RECENT_TRADES, RECENT_TRADES)
+        except _ParamsError as error:
+            return self._refusal(str(error))
+        newest_first = [_trade(instrument.spec, trade) for trade in islice(reversed(instrument.trades), limit)]
+        return self._answer({"category": "spot", "list": newest_first})
 
     def _listed(self, symbol: str) -> Instrument:
         instrument = self._venue.get(Market.SPOT, symbol)
@@ -111,6 +125,19 @@ def _instrument(spec: SymbolSpec) -> dict[str, Any]:
         "lotSizeFilter": {"basePrecision": trimmed(spec.quantity_text(spec.step)), "quotePrecision": "0.0000001"},
         "priceFilter": {"tickSize": trimmed(spec.price_text(spec.tick))},
         "symbolType": "",
+    }
+
+
+def _trade(spec: SymbolSpec, trade: Trade) -> dict[str, Any]:
+    return {
+        "execId": str(PREFIX + trade.trade_id),
+        "symbol": spec.symbol,
+        "price": trimmed(spec.price_text(trade.price)),
+        "size": trimmed(spec.quantity_text(trade.quantity)),
+        "side": "Sell" if trade.buyer_is_maker else "Buy",
+        "time": str(trade.time_ms),
+        "isBlockTrade": False,
+        "isRPITrade": False,
     }
 
 

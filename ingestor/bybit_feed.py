@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from bybit.connection import Connection, connection_attempts
 from bybit.endpoints import endpoints
 from bybit.names import MAX_TOPICS, topic_of
+from bybit.rest import RestClient
 from ingestor.groups import split
 from market.streams import StreamName
 from market.venue import MessageCallback, VenueConnection
@@ -21,6 +22,7 @@ class BybitFeed:
     def __init__(self, stand_in: str | None, on_message: MessageCallback, on_state: Callable[[], None]) -> None:
         self.streams: frozenset[StreamName] = frozenset()
         self._url = endpoints(stand_in).ws
+        self._rest = RestClient(endpoints(stand_in).rest)
         self._on_message = on_message
         self._on_state = on_state
         self._attempts = connection_attempts()
@@ -50,9 +52,10 @@ class BybitFeed:
         """Close all connections. Nothing is handed over afterwards."""
         self.carry(())
         await asyncio.gather(*self._closing)
+        await self._rest.close()
 
     def _open(self) -> Connection:
-        connection = Connection(self._url, self._attempts, self._on_message, self._on_state)
+        connection = Connection(self._url, self._attempts, self._rest.recent_trades, self._on_message, self._on_state)
         connection.start()
         return connection
 

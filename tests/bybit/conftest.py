@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from exchange.candles import Trade
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
+from market.streams import Market
 
 
 class StandIn:
@@ -22,6 +24,11 @@ class StandIn:
     def bybit(self) -> dict[str, int]:
         """Bybit's connections and counters."""
         return dict(self.exchange.status()["bybit"])
+
+    def trades(self, symbol: str) -> list[Trade]:
+        """What was traded lately."""
+        instrument = self.exchange._venue.get(Market.SPOT, symbol)
+        return list(instrument.trades) if instrument is not None else []
 
     async def control(self, action: str, **command: Any) -> dict[str, Any]:
         """Have it misbehave."""

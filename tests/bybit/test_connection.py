@@ -4,6 +4,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from bybit import connection as connection_module
 from bybit.connection import Connection, connection_attempts
 from bybit.endpoints import endpoints
+from bybit.rest import RestClient
 from market.book import BookBuilder, Outcome, decode_book
 from market.cursors import cursor_of
 from market.payloads import decode_payload
@@ -30,7 +32,9 @@ class Carried:
     def __init__(self, url: str) -> None:
         self.payloads: dict[StreamName, list[bytes]] = defaultdict(list)
         self.states: list[bool] = []
-        self.connection = Connection(url, connection_attempts(), self._take, self._note)
+        self.rest = RestClient(url.removesuffix("/v5/public/spot").replace("ws", "http", 1))
+        attempts, recent = connection_attempts(), self.rest.recent_trades
+        self.connection = Connection(url, attempts, recent, self._take, self._note)
 
     def of(self, name: str) -> list[Any]:
         """What was handed over of one of BTCUSDT's streams."""
@@ -66,6 +70,7 @@ async def carry() -> AsyncIterator[Carry]:
     yield start
     for carried in running:
         await carried.connection.close()
+        await carried.rest.close()
 
 
 def follow(bodies: list[dict[str, Any]]) -> BookBuilder:
@@ -111,7 +116,7 @@ async def test_the_book_that_is_followed_is_the_exchanges(stand_in: StandIn, car
 
 
 async def test_a_lost_connection_comes_back_and_changes_follow_changes(stand_in: StandIn, carry: Carry) -> None:
-    carried = carry(endpoints(stand_in.url).ws, "depth", "book", "trade")
+    carried = carry(endpoints(stand_in.url).ws, "depth", "book")
     await until(lambda: len(carried.of("depth")) > 3, "changes")
     assert (await stand_in.control("drop", market="bybit"))["dropped"] == 1
     await until(lambda: carried.states == [True, False, True], "connected again")
@@ -121,6 +126,36 @@ async def test_a_lost_connection_comes_back_and_changes_follow_changes(stand_in:
     assert all(after["U"] == before["u"] + 1 for before, after in itertools.pairwise(changes))
     assert [one["e"] for one in carried.of("book")].count("bookSnapshot") == 2
     follow(carried.of("book"))
+
+
+def _has(carried: Carried, count: int) -> bool:
+    return len(carried.of("trade")) > count
+
+
+async def test_the_trades_of_a_lost_connections_time_are_brought_in_their_place(
+    open_stand_in: Open, carry: Carry
+) -> None:
+    stand_in = await open_stand_in(sim_trades_per_second=10.0)
+    carried = carry(endpoints(stand_in.url).ws, "trade")
+    await until(lambda: len(carried.of("trade")) > 3, "trades")
+    for wanted in (20, 40):
+        await stand_in.control("drop", market="bybit")
+        await until(partial(_has, carried, wanted), "trades again")
+    assert carried.connection.reconnects_total >= 2
+    ids = [trade["t"] for trade in carried.of("trade")]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert carried.connection.unmended_total == 0
+
+
+async def test_trades_go_on_where_the_missed_ones_are_not_to_be_had(stand_in: StandIn, carry: Carry) -> None:
+    carried = carry(endpoints(stand_in.url).ws, "trade")
+    await until(lambda: carried.of("trade"), "trades")
+    await carried.rest.close()
+    carried.connection._recent_trades = RestClient(f"http://127.0.0.1:{free_port()}").recent_trades
+    await stand_in.control("drop", market="bybit")
+    await until(lambda: carried.connection.unmended_total == 1, "it is known that some may be missing")
+    count = len(carried.of("trade"))
+    await until(lambda: len(carried.of("trade")) > count + 3, "trades again")
     ids = [trade["t"] for trade in carried.of("trade")]
     assert ids == sorted(set(ids))
 

@@ -24,7 +24,8 @@ def keys(payload: bytes) -> set[str]:
 
 
 def test_a_trade_has_the_keys_of_binances_and_bybits_figures() -> None:
-    (payload,) = payloads.trades(frame("publicTrade"))
+    ((number, payload),) = payloads.trades(frame("publicTrade"))
+    assert number == 2100000000007764263
     assert json.loads(payload) == {
         "e": "trade",
         "E": 1672304486865,
@@ -43,7 +44,7 @@ def test_a_trade_has_the_keys_of_binances_and_bybits_figures() -> None:
 
 
 def test_a_trade_sold_by_its_taker_was_bought_by_its_maker() -> None:
-    (payload,) = payloads.trades(parse_frame(body("publicTrade").replace(b'"Buy"', b'"Sell"')))
+    ((_, payload),) = payloads.trades(parse_frame(body("publicTrade").replace(b'"Buy"', b'"Sell"')))
     assert json.loads(payload)["m"] is True
 
 
@@ -52,10 +53,24 @@ def test_a_trade_is_mapped_to_the_same_bytes_whenever_its_message_was_made() -> 
     assert payloads.trades(parse_frame(later)) == payloads.trades(frame("publicTrade"))
 
 
+def test_rest_makes_the_same_bytes_of_a_trade_as_the_stream() -> None:
+    message = json.loads(body("publicTrade"))["data"][0]
+    recent = {"execId": "i", "symbol": "s", "price": "p", "size": "v", "side": "S"}
+    listed = {key: message[letter] for key, letter in recent.items()} | {"time": str(message["T"])}
+    result = json.dumps({"category": "spot", "list": [listed]}).encode()
+    assert payloads.recent_trades(result) == payloads.trades(frame("publicTrade"))
+
+
+def test_the_documented_recent_trade_is_read() -> None:
+    result = json.dumps(json.loads(body("rest-recent-trade"))["result"]).encode()
+    ((number, payload),) = payloads.recent_trades(result)
+    assert (number, json.loads(payload)["T"]) == (2100000000007764263, 1672052955758)
+
+
 def test_several_trades_in_one_message_come_in_their_order() -> None:
     message = json.loads(body("publicTrade"))
     message["data"] = [message["data"][0] | {"i": f"229000000000000000{n}"} for n in (1, 2, 3)]
-    assert [json.loads(payload)["t"] for payload in payloads.trades(parse_frame(json.dumps(message).encode()))] == [
+    assert [json.loads(payload)["t"] for _, payload in payloads.trades(parse_frame(json.dumps(message).encode()))] == [
         1,
         2,
         3,

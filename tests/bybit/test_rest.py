@@ -16,6 +16,7 @@ from market.klines import decode_rows
 from market.streams import Market
 from market.symbols import SymbolInfo
 from market.venue import RateLimited, Unreachable
+from tests.binance.wire import until
 from tests.bybit.conftest import StandIn
 from tests.bybit.samples import body
 from tests.support.processes import free_port
@@ -71,8 +72,8 @@ async def test_the_stand_ins_candles_are_selected_as_binance_selects_them(stand_
         assert opens == list(range(opens[0], opens[0] + 5 * HOUR_MS, HOUR_MS))
         oldest = decode_rows(await client.klines(Market.BYBIT, "BTCUSDT", "1h", 2, start_ms=opens[1] - 1))
         assert [row.open_ms for row in oldest] == opens[1:3]
-        until = decode_rows(await client.klines(Market.BYBIT, "BTCUSDT", "1h", 2, end_ms=opens[3]))
-        assert [row.open_ms for row in until] == opens[2:4]
+        before = decode_rows(await client.klines(Market.BYBIT, "BTCUSDT", "1h", 2, end_ms=opens[3]))
+        assert [row.open_ms for row in before] == opens[2:4]
 
 
 async def test_the_stand_ins_symbols_are_listed_with_their_steps(stand_in: StandIn) -> None:
@@ -82,6 +83,21 @@ async def test_the_stand_ins_symbols_are_listed_with_their_steps(stand_in: Stand
     info = catalog.get("btcusdt")
     assert info is not None
     assert (info.tick_size, info.step_size) == ("0.01", "0.00001")
+
+
+async def test_the_documented_recent_trade_is_mapped() -> None:
+    async with answering(body("rest-recent-trade")) as client:
+        ((number, payload),) = await client.recent_trades("btcusdt")
+    assert number == 2100000000007764263
+    assert json.loads(payload)["p"] == "16618.49"
+
+
+async def test_the_stand_ins_recent_trades_come_newest_first(stand_in: StandIn) -> None:
+    async with client_of(stand_in) as client:
+        await until(lambda: len(stand_in.trades("BTCUSDT")) > 70, "trades")
+        recent = await client.recent_trades("BTCUSDT")
+    numbers = [number for number, _ in recent]
+    assert numbers == list(range(numbers[0], numbers[0] - 60, -1))
 
 
 async def test_an_unknown_symbol_is_refused_in_bybits_words(stand_in: StandIn) -> None:

@@ -25,7 +25,7 @@ SOURCES = ("127.0.1.1", "127.0.2.1")
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    env = {"SIM_SYMBOLS": "4", "SIM_TRADES_PER_SECOND": "20", "VENUES": "binance,bybit"}
+    env = {"SIM_SYMBOLS": "4", "SIM_TRADES_PER_SECOND": "15", "VENUES": "binance,bybit"}
     with Cluster(tmp_path, env=env) as running:
         wait_until(lambda: all(_lists_bybit(port) for port in running.replica_ports), "Bybit's symbols are known")
         yield running
@@ -89,8 +89,12 @@ def test_clients_of_both_doors_get_bybits_streams_in_order_and_without_a_gap(clu
             assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
-def test_after_bybit_drops_its_connections_books_go_on_without_a_gap(cluster: Cluster, tmp_path: Path) -> None:
-    with NodeClient.collecting(tmp_path / "one.out", cluster.url, SOURCES[0], "websocket", BOOK, DEPTH) as client:
+def test_after_bybit_drops_its_connections_trades_and_books_go_on_without_a_gap(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with NodeClient.collecting(
+        tmp_path / "one.out", cluster.url, SOURCES[0], "websocket", BOOK, DEPTH, TRADES
+    ) as client:
         wait_until(lambda: len(client.messages(DEPTH)) > 5, "changes")
         cluster.control("drop", {"market": "bybit"})
         seen = len(client.messages(BOOK))
@@ -99,6 +103,8 @@ def test_after_bybit_drops_its_connections_books_go_on_without_a_gap(cluster: Cl
         follow(bodies(client, BOOK))
         changes = bodies(client, DEPTH)
         assert all(after["U"] == before["u"] + 1 for before, after in itertools.pairwise(changes))
+        ids = [trade["t"] for trade in bodies(client, TRADES)]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
         assert client.lines("disconnect") == []
         late = tmp_path / "late.out"
         with NodeClient.collecting(late, cluster.url, SOURCES[1], "websocket", BOOK) as other:

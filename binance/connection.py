@@ -10,7 +10,6 @@ from typing import Final
 import aiohttp
 import structlog
 
-from binance.backoff import Backoff
 from binance.counters import Episode, Leaving, Trouble
 from binance.handover import Handover
 from binance.refusals import refusal_of, trouble_of
@@ -18,6 +17,7 @@ from binance.routes import MAX_STREAMS, Route
 from binance.session import MessageCallback, Session
 from binance.upstream import Upstream
 from binance.watchdog import Watchdog
+from market.backoff import Backoff
 from market.streams import StreamName
 
 HEALTHY_S: Final = 10.0

@@ -1,8 +1,6 @@
-"""What can go wrong between Binance's REST API and us, as types that a caller can tell apart."""
+"""How Binance's REST API refuses a request; market/venue.py has what goes wrong with any venue's."""
 
-
-class RestError(Exception):
-    """A REST request brought no result."""
+from market.venue import RestError
 
 
 class BinanceError(RestError):
@@ -17,21 +15,3 @@ class BinanceError(RestError):
         self.code = code
         self.message = message
         self.http_status = http_status
-
-
-class RateLimited(RestError):  # noqa: N818 # says what happened, like Unreachable
-    """No request may be sent for `retry_after_s` seconds.
-
-    `http_status` is 429 or 418 (banned) while Binance has said so, and None where our own budget
-    for the minute is spent and nothing was sent. Source: Binance "Limits".
-    """
-
-    def __init__(self, retry_after_s: float, message: str, http_status: int | None = None) -> None:
-        super().__init__(f"{message} Retry after {retry_after_s:.1f} s.")
-        self.retry_after_s = retry_after_s
-        self.message = message
-        self.http_status = http_status
-
-
-class Unreachable(RestError):  # noqa: N818 # a state, not a mistake of anybody
-    """No whole answer came: no connection, a broken one, a timeout, or a body past the limit."""

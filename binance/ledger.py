@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 import structlog
 
-from binance.errors import RateLimited
 from binance.weights import MINUTE_S, WeightBudget
+from market.venue import RateLimited
 
 _COUNT_TTL_S: Final = 2 * int(MINUTE_S)
 """Longer than the minute it counts: clocks differ."""

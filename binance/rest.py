@@ -14,11 +14,13 @@ import msgspec
 import stamina
 
 from binance import weights
-from binance.errors import BinanceError, RateLimited, Unreachable
+from binance.errors import BinanceError
 from binance.ledger import Ledger, SharedBudget
 from binance.settings import Endpoints
 from binance.weights import WEIGHT_PER_MINUTE, WeightBudget
-from market.streams import Market
+from market.streams import BINANCE_MARKETS, Market
+from market.symbols import Catalog
+from market.venue import RateLimited, Unreachable
 
 TIMEOUT_S: Final = 10.0
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -57,11 +59,11 @@ class RestClient:
     def __init__(
         self, endpoints: Endpoints, clock: Callable[[], float] = time.time, ledger: Ledger | None = None
     ) -> None:
-        self.budgets = {market: WeightBudget(WEIGHT_PER_MINUTE[market], clock) for market in Market}
+        self.budgets = {market: WeightBudget(WEIGHT_PER_MINUTE[market], clock) for market in BINANCE_MARKETS}
         self.bases: Final = {Market.SPOT: endpoints.spot_rest, Market.FUTURES: endpoints.futures_rest}
         self._shared = {
             market: SharedBudget(self.budgets[market], ledger, f"{market}:{urlsplit(self.bases[market]).netloc}")
-            for market in Market
+            for market in BINANCE_MARKETS
         }
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT_S,
@@ -80,8 +82,12 @@ class RestClient:
         await self._http.aclose()
 
     async def exchange_info(self, market: Market) -> bytes:
-        """Rules and symbols of `market` (market/symbols.py: Catalog.from_exchange_info)."""
+        """Rules and symbols of `market` as Binance lists them."""
         return await self.get(market, "exchangeInfo", weights.exchange_info(market))
+
+    async def catalog(self, market: Market) -> Catalog:
+        """The symbols of `market`. Raises msgspec.DecodeError for a body that lists none."""
+        return Catalog.from_exchange_info(market, await self.exchange_info(market))
 
     async def klines(
         self,

@@ -1,13 +1,14 @@
 """Which exchange is behind a process, and where: the settings that processes share, and how they are read."""
 
 import re
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from market.announcements import Source
 from market.streams import Kind, Market, StreamName
+from market.venue import Venue
 
 DEFAULT_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "ADAUSDT")
 """Document 002's default symbols."""
@@ -66,7 +67,7 @@ def stand_in(url: str) -> Endpoints:
 
 
 class ExchangeSettings(BaseSettings):
-    """`EXCHANGE` says what plays Binance, `EXCHANGE_URL` where a stand-in listens."""
+    """`EXCHANGE` says what plays the exchanges, `EXCHANGE_URL` where a stand-in listens, `VENUES` which they are."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
@@ -74,6 +75,27 @@ class ExchangeSettings(BaseSettings):
     exchange_url: str = Field(
         default="http://127.0.0.1:9100", description="where the stand-in listens (unused with `binance`)"
     )
+    venues: Annotated[tuple[Venue, ...], NoDecode] = Field(
+        default=(Venue.BINANCE,), description="exchanges that are served, separated by commas: `binance`, `bybit`"
+    )
+    bybit_url: str = Field(
+        default="", description="where something else than `EXCHANGE` plays Bybit; default: `EXCHANGE_URL`/bybit"
+    )
+
+    _split_venues = field_validator("venues", mode="before")(comma_separated)
+
+    @field_validator("venues")
+    @classmethod
+    def _with_binance(cls, venues: tuple[Venue, ...]) -> tuple[Venue, ...]:
+        if Venue.BINANCE not in venues:
+            raise ValueError("must name binance, whose symbols are the default ones")
+        return venues
+
+    @model_validator(mode="after")
+    def _somebody_plays_bybit(self) -> Self:
+        if Venue.BYBIT in self.venues and self.source is Source.REPLAY and not self.bybit_url:
+            raise ValueError("VENUES names bybit, which no recording has: say with BYBIT_URL what plays it")
+        return self
 
     @field_validator("exchange")
     @classmethod
@@ -88,6 +110,13 @@ class ExchangeSettings(BaseSettings):
         if self.exchange == "binance":
             return Source.BINANCE
         return Source.SIMULATED if self.exchange == "simulate" else Source.REPLAY
+
+    @property
+    def bybit_stand_in(self) -> str | None:
+        """Base URL of what plays Bybit; None = Bybit itself."""
+        if self.bybit_url:
+            return self.bybit_url
+        return None if self.exchange == "binance" else f"{self.exchange_url.rstrip('/')}/bybit"
 
     @property
     def endpoints(self) -> Endpoints:

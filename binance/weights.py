@@ -8,8 +8,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
-from binance.errors import RateLimited
 from market.streams import Market
+from market.venue import RateLimited
 
 WEIGHT_PER_MINUTE: Final = {Market.SPOT: 6_000, Market.FUTURES: 2_400}
 """REQUEST_WEIGHT of exchangeInfo.rateLimits, per IP."""

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from binance.budget import Budget
+from exchange.bybit_sockets import BybitSockets
 from exchange.connections import Connection, Sockets
 from exchange.faults import Door, Faults, Refusal
 from exchange.garbage import Garbage, garbage_frame
@@ -61,7 +62,10 @@ class Say(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Silence(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST /control/silence`: say nothing on streams that match a shell pattern, for `seconds` or until reset."""
+    """`POST /control/silence`: say nothing on streams that match a shell pattern, for `seconds` or until reset.
+
+    On Bybit's market the pattern is one of topics, as is the `stream` of `Skip`.
+    """
 
     streams: str = "*"
     market: Market | None = None
@@ -109,6 +113,7 @@ class Controls:
         self,
         *,
         sockets: Sockets,
+        bybit: BybitSockets | None,
         faults: Faults,
         budget: Budget,
         venue: Venue,
@@ -116,6 +121,7 @@ class Controls:
         restart: Callable[[], None] | None,
     ) -> None:
         self._sockets = sockets
+        self._bybit = bybit
         self._faults = faults
         self._budget = budget
         self._venue = venue
@@ -168,7 +174,10 @@ class Controls:
         return handle
 
     def _drop(self, command: Drop) -> dict[str, Any]:
-        return {"ok": True, "dropped": self._sockets.drop(command.market)}
+        dropped = self._sockets.drop(command.market)
+        if self._bybit is not None and command.market in (None, Market.BYBIT):
+            dropped += self._bybit.drop()
+        return {"ok": True, "dropped": dropped}
 
     def _close(self, command: Close) -> dict[str, Any]:
         reason = command.reason.encode()[:_MAX_REASON_BYTES]

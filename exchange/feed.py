@@ -6,7 +6,7 @@ its name says. A stream that would only repeat itself stays silent until somethi
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from exchange.book import Diff, Top
 from exchange.candles import AggTrade, Trade
@@ -21,11 +21,22 @@ Publish: TypeAlias = Callable[[Market, str, bytes], None]
 _FORCE_ORDER_GAP_MS: Final = 1_000
 
 
+class Mirror(Protocol):
+    """Another exchange's view of the same instrument, which hears what its streams hear."""
+
+    def on_trade(self, trade: Trade) -> None:
+        """A trade was counted in."""
+
+    def on_time(self, now_ms: int) -> None:
+        """Everything that happened up to now was told."""
+
+
 class SymbolFeed:
     """The wanted streams of one instrument."""
 
     def __init__(self, instrument: Instrument, publish: Publish) -> None:
         self.instrument = instrument
+        self.mirror: Mirror | None = None
         self._publish = publish
         self._encoder = encoder_of(instrument.spec.market)
         self._events: dict[Kind, str] = {}
@@ -60,6 +71,8 @@ class SymbolFeed:
         name = self._events.get(Kind.TRADE)
         if name is not None:
             self._send(name, self._encoder.trade(self.instrument.spec, trade, now_ms))
+        if self.mirror is not None:
+            self.mirror.on_trade(trade)
 
     def on_book(self, now_ms: int) -> None:
         """Tell of the best bid and ask if they have changed."""
@@ -94,6 +107,8 @@ class SymbolFeed:
         for stream, periodic in self._periodic.items():
             for payload in periodic.due(now_ms):
                 self._send(stream.binance_name, payload)
+        if self.mirror is not None:
+            self.mirror.on_time(now_ms)
 
     def flush_aggregate(self, now_ms: int) -> None:
         """End the open aggregate of trades and tell of it."""
@@ -157,6 +172,10 @@ class Feed:
             if stream.market is spec.market and _listed_symbol(stream) == spec.symbol.lower():
                 feed.want(stream)
         return feed
+
+    def symbol(self, market: Market, symbol: str) -> SymbolFeed | None:
+        """The streams of one lower-case symbol, None where it is not listed."""
+        return self._symbols.get((market, symbol))
 
     def want(self, stream: StreamName) -> None:
         """Encode `stream`, which Binance has, from now on; an unknown symbol's stays silent."""

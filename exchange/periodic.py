@@ -43,7 +43,7 @@ def periodic_of(stream: StreamName, instrument: Instrument) -> Periodic | None:
     """The sender of `stream`, or None for kinds that are sent as things happen."""
     market = stream.market
     if stream.kind in (Kind.KLINE, Kind.CONTINUOUS_KLINE):
-        klines = _Klines if stream.kind is Kind.KLINE else _ContinuousKlines
+        klines = Klines if stream.kind is Kind.KLINE else _ContinuousKlines
         return klines(instrument, stream.option)
     if stream.kind in SPOT_ONLY | {Kind.TICKER, Kind.MINI_TICKER}:
         return _Figures(instrument, stream.kind, _TICKER_MS[market])
@@ -57,8 +57,8 @@ def periodic_of(stream: StreamName, instrument: Instrument) -> Periodic | None:
     return None
 
 
-class _Klines(Periodic):
-    """Sends the open candle when it has changed, and each closed one once more with `x` true."""
+class Klines(Periodic):
+    """Sends the open candle when it has changed, and each closed one once more as closed."""
 
     def __init__(self, instrument: Instrument, option: str) -> None:
         self._interval, _, zone = option.partition("@")
@@ -97,7 +97,7 @@ class _Klines(Periodic):
         return self._encoder.kline(self._instrument.spec, candle, self._option, closed=closed, now_ms=now_ms)
 
 
-class _ContinuousKlines(_Klines):
+class _ContinuousKlines(Klines):
     """Those of a perpetual, under the name of its continuous contract."""
 
     def _encode(self, candle: Candle, now_ms: int, *, closed: bool) -> bytes:

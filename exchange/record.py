@@ -9,12 +9,12 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from binance.backoff import Backoff
 from binance.frames import slice_frame
 from binance.recording_writer import FLUSH_S, RecordingWriter
 from binance.routes import MAX_STREAMS, Route, batches, combined_url, route_of
 from binance.settings import Endpoints
 from binance.subscriptions import Method, Request, encode_request
+from market.backoff import Backoff
 from market.errors import MarketError
 from market.streams import Market, StreamName
 

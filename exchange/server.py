@@ -1,9 +1,9 @@
-"""The exchange process: one port for both markets' WebSocket and REST, fed by a simulation or a recording."""
+"""The exchange process: one port for all markets' WebSocket and REST, fed by a simulation or a recording."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import structlog
 from aiohttp import web
@@ -16,6 +16,9 @@ from binance.rest_gate import TIME_UNIT, Answer, Asked, RestGate, answer, limite
 from binance.settings import SettingsError
 from exchange import rest
 from exchange.broadcast import Broadcast, StreamKey
+from exchange.bybit_rest import BybitRest
+from exchange.bybit_sockets import PATH, BybitSockets
+from exchange.bybit_topics import BybitMarket
 from exchange.connections import Sockets
 from exchange.controls import Controls
 from exchange.faults import Door, Faults
@@ -26,7 +29,7 @@ from exchange.replay import Replay
 from exchange.settings import ExchangeServerSettings
 from exchange.venue import Venue
 from market.errors import MarketError
-from market.streams import Market, StreamName
+from market.streams import BINANCE_MARKETS, Market, StreamName
 
 _CHECK_S: Final = 0.25
 _SHUTDOWN_S: Final = 5.0
@@ -34,18 +37,14 @@ _DEPTH_WAIT_S: Final = 5.0
 _DEPTH_CHECK_S: Final = 0.005
 _LONGEST_TURN_MS: Final = 1_000
 
+OnDemand: TypeAlias = Callable[[StreamKey], None]
+"""Told of a stream that is wanted from now on, or no longer."""
+
 _log = structlog.get_logger(__name__)
 
 
-class _Source(Protocol):
-    """What brings the markets to life."""
-
-    def want(self, stream: StreamName) -> None: ...
-    def unwant(self, stream: StreamName) -> None: ...
-
-
 class Exchange:
-    """A stand-in for Binance. `start`, use the port, `close`."""
+    """A stand-in for Binance, and below `/bybit`, while it simulates, for Bybit. `start`, use the port, `close`."""
 
     def __init__(self, settings: ExchangeServerSettings) -> None:
         self._settings = settings
@@ -56,6 +55,7 @@ class Exchange:
         self._broadcast = Broadcast(self._faults)
         self._sockets = Sockets(settings, self._broadcast, self._faults)
         self._simulation: Simulation | None = None
+        self._bybit: BybitSockets | None = None
         self._replay: Replay | None = None
         self._player: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -71,6 +71,7 @@ class Exchange:
         await self._open_source()
         self._controls = Controls(
             sockets=self._sockets,
+            bybit=self._bybit,
             faults=self._faults,
             budget=self._budget,
             venue=self._venue,
@@ -79,6 +80,8 @@ class Exchange:
         )
         app = web.Application()
         app.add_routes(self._controls.routes() + self._socket_routes())
+        if self._bybit is not None:
+            app.add_routes([web.get(PATH, self._bybit.serve), *BybitRest(self._venue).routes()])
         app.router.add_route("*", r"/{api:(?:spot/)?api/.*|(?:futures/)?fapi/.*}", self._on_rest)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
@@ -99,12 +102,14 @@ class Exchange:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._sockets.close()
+        if self._bybit is not None:
+            await self._bybit.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     def status(self) -> dict[str, Any]:
         """Mode, connections, subscriptions and counters, as `/control/status` shows them."""
-        by_market = {str(market): 0 for market in Market}
+        by_market = {str(market): 0 for market in BINANCE_MARKETS}
         for connection in self._sockets.open:
             by_market[connection.market] += 1
         status: dict[str, Any] = {
@@ -123,6 +128,8 @@ class Exchange:
             "suppressed_total": self._faults.suppressed_total,
             "requests_total": self._requests_total,
         }
+        if self._bybit is not None:
+            status["bybit"] = self._bybit.status()
         if self._replay is not None:
             status["replay_rounds_total"] = self._replay.rounds_total
             status["replay_messages_total"] = self._replay.messages_total
@@ -131,9 +138,8 @@ class Exchange:
 
     async def _open_source(self) -> None:
         settings, path = self._settings, self._settings.recording
-        source: _Source
         if path is None:
-            source = feed = Feed(self._venue, self._broadcast.publish)
+            feed = Feed(self._venue, self._broadcast.publish)
             self._simulation = Simulation(
                 self._venue,
                 feed,
@@ -142,12 +148,15 @@ class Exchange:
                 trades_per_second=settings.sim_trades_per_second,
                 start_ms=time.time_ns() // 1_000_000,
             )
+            bybit = BybitMarket(self._venue, feed, self._broadcast.publish)
+            self._bybit = BybitSockets(self._broadcast, self._faults, bybit)
+            self._broadcast.on_demand(_demand(feed.want, bybit.want), _demand(feed.unwant, bybit.unwant))
         else:
             contents = await asyncio.to_thread(survey, path)
             if not contents.messages:
                 raise SettingsError(f"EXCHANGE names a file that holds no recorded message: {path}")
-            source = self._replay = Replay(path, contents, self._venue, self._broadcast, self._sockets)
-        self._broadcast.on_demand(lambda key: _with_name(source.want, key), lambda key: _with_name(source.unwant, key))
+            replay = self._replay = Replay(path, contents, self._venue, self._broadcast, self._sockets)
+            self._broadcast.on_demand(_demand(replay.want), _demand(replay.unwant))
 
     def _play(self) -> None:
         """Bring the market to life, a recording from its beginning."""
@@ -241,14 +250,22 @@ def _response(answered: Answer) -> web.Response:
     )
 
 
-def _with_name(act: Callable[[StreamName], None], key: StreamKey) -> None:
+def _demand(act: Callable[[StreamName], None], of_bybit: Callable[[str], None] | None = None) -> OnDemand:
     """Tell the source of a stream; what has no name of ours is acknowledged and stays silent."""
-    market, name = key
-    try:
-        stream = StreamName.parse(name, market)
-    except MarketError:
-        return
-    act(stream)
+
+    def tell(key: StreamKey) -> None:
+        market, name = key
+        if market is Market.BYBIT:
+            if of_bybit is not None:
+                of_bybit(name)
+            return
+        try:
+            stream = StreamName.parse(name, market)
+        except MarketError:
+            return
+        act(stream)
+
+    return tell
 
 
 async def _guarded(work: Callable[[], Awaitable[None]], what: str) -> None:

@@ -10,16 +10,17 @@ from typing import Final
 import msgspec
 import structlog
 
-from binance.backoff import Backoff
-from binance.errors import RateLimited, RestError
 from binance.rest import RestClient
 from bus.loglimit import LogLimit
 from ingestor.memory import MAX_ANSWER_BYTES
 from market.announcements import KeptMessage
+from market.backoff import Backoff
 from market.book import BookBuilder, Outcome, decode_book, snapshot_from_rest
 from market.errors import MarketError
 from market.messages import Message
+from market.payloads import BookUpdate
 from market.streams import Kind, Market, StreamName
+from market.venue import RateLimited, RestError
 
 logger = structlog.get_logger(__name__)
 
@@ -30,8 +31,11 @@ SNAPSHOT_LEVELS: Final = {Market.SPOT: 5_000, Market.FUTURES: 1_000}
 
 
 def upstream_of(stream: StreamName) -> StreamName:
-    """The stream of Binance's that carries `stream`: of a book its changes every 100 ms."""
-    if stream.kind is not Kind.BOOK:
+    """The exchange's stream that carries `stream`: of a book on Binance its changes every 100 ms.
+
+    Bybit's books come with their snapshots.
+    """
+    if stream.kind is not Kind.BOOK or stream.market is Market.BYBIT:
         return stream
     return StreamName.of(stream.market, stream.symbol, Kind.DEPTH, "100ms")
 
@@ -71,7 +75,7 @@ class Books:
         self._rest = rest
         self._publish = publish
         self._by_upstream: dict[StreamName, _MaintainedBook] = {}
-        self._turns = {market: asyncio.Lock() for market in Market}
+        self._turns = {market: asyncio.Lock() for market in SNAPSHOT_LEVELS}
         self._cancelled: set[asyncio.Task[None]] = set()
         self._malformed_log = LogLimit()
 
@@ -99,7 +103,7 @@ class Books:
             return
         try:
             diff = decode_book(payload)
-            outcome = kept.builder.add(diff)
+            outcome = _joined(kept.builder, diff) if diff.is_snapshot else kept.builder.add(diff)
         except (msgspec.MsgspecError, ValueError) as error:
             # The next change, which does not follow what the book has, has it fetched again.
             self._note_malformed(kept.stream, payload, error)
@@ -108,12 +112,14 @@ class Books:
             return
         kept.received_us = received_us
         if outcome is Outcome.APPLIED:
+            self.synced_total += diff.is_snapshot
             self._publish(Message(kept.stream, diff.last_update_id, received_us, payload))
             return
         if outcome is Outcome.GAP:
             self.gaps_total += 1
             logger.warning("book has a gap", stream=str(kept.stream), update_id=diff.last_update_id)
-        if kept.syncing is None:
+        # Bybit's snapshots come by themselves.
+        if kept.syncing is None and kept.stream != upstream:
             kept.syncing = asyncio.get_running_loop().create_task(self._sync(kept))
 
     def answer(self, names: Iterable[str]) -> dict[str, KeptMessage]:
@@ -183,3 +189,9 @@ class Books:
             logger.warning(
                 "malformed book", stream=str(stream), error=str(error), start=payload[:200], held_back=held_back
             )
+
+
+def _joined(builder: BookBuilder, snapshot: BookUpdate) -> Outcome:
+    """Begin the book anew with a snapshot that came among its changes. Raises ValueError for what is no price."""
+    builder.restart()
+    return Outcome.APPLIED if builder.join(snapshot) else Outcome.HELD

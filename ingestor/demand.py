@@ -5,8 +5,7 @@ from typing import Final
 
 import msgspec
 
-from binance.routes import is_served
-from ingestor.books import upstream_of
+from ingestor.carriers import is_served
 from market.announcements import LEASE_S, MAX_STREAMS_PER_REPLICA, Demand
 from market.errors import MarketError
 from market.streams import StreamName
@@ -25,7 +24,7 @@ class _Lease(msgspec.Struct):
 class Leases:
     """The wanted streams: those of all live leases and the ones `always` wanted. Pure; the caller brings the clock.
 
-    `now` is `time.monotonic()` in s. What is no stream, or none that Binance serves, is left out
+    `now` is `time.monotonic()` in s. What is no stream, or none that an exchange has, is left out
     and counted, as is what exceeds a limit.
     """
 
@@ -72,7 +71,7 @@ class Leases:
                 stream = StreamName.parse(text)
             except MarketError:
                 continue
-            if is_served(upstream_of(stream)):
+            if is_served(stream):
                 streams.add(stream)
         self.ignored_streams_total += len(texts) - len(streams)
         return frozenset(streams)

@@ -1,34 +1,29 @@
 """All connections to the exchange that the carried streams need: one worker per group."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from binance.connection import Connection
-from binance.routes import Route
-from binance.session import MessageCallback
-from binance.upstream import Upstream
 from ingestor.groups import GroupKey
 from ingestor.worker import Worker
-from market.streams import StreamName
+from market.streams import Market, StreamName
+from market.venue import VenueCarrier, VenueConnection
 
 
 class Feed:
     """Carries groups of streams, each over connections of its own.
 
-    A stream that two groups have comes twice. `on_message` and `on_state` are those of `Connection`.
+    A stream that two groups have comes twice. Groups of a market that no carrier stands for are left out.
     """
 
-    def __init__(self, upstream: Upstream, on_message: MessageCallback, on_state: Callable[[], None]) -> None:
+    def __init__(self, carriers: Mapping[Market, VenueCarrier]) -> None:
         self.streams: frozenset[StreamName] = frozenset()
-        self._upstream = upstream
-        self._on_message = on_message
-        self._on_state = on_state
+        self._carriers = carriers
         self._workers: dict[GroupKey, Worker] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[VenueConnection]:
         """The connections that are needed now."""
         return [connection for worker in self._workers.values() for connection in worker.connections]
 
@@ -59,13 +54,14 @@ class Feed:
 
     def carry(self, groups: Mapping[GroupKey, AbstractSet[StreamName]]) -> None:
         """Carry exactly `groups` from now on."""
+        groups = {key: streams for key, streams in groups.items() if key.market in self._carriers}
         self.streams = frozenset(stream for streams in groups.values() for stream in streams)
-        surplus: list[Connection] = []
+        surplus: list[VenueConnection] = []
         for key in self._workers.keys() - groups.keys():
             surplus += self._workers.pop(key).carry(())
         for key, streams in groups.items():
             if key not in self._workers:
-                self._workers[key] = Worker(self._open)
+                self._workers[key] = Worker(self._carriers[key.market])
             surplus += self._workers[key].carry(streams)
         for connection in surplus:
             closing = asyncio.create_task(connection.close())
@@ -76,8 +72,4 @@ class Feed:
         """Close all connections. Nothing is handed over afterwards."""
         self.carry({})
         await asyncio.gather(*self._closing)
-
-    def _open(self, route: Route) -> Connection:
-        connection = Connection(route, self._upstream, self._on_message, self._on_state)
-        connection.start()
-        return connection
+        await asyncio.gather(*(carrier.close() for carrier in set(self._carriers.values())))

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from binance.errors import BinanceError, RateLimited, RestError
+from binance.errors import BinanceError
 from binance.rest import RestClient
 from binance.weights import MINUTE_S, SHARE, WEIGHT_PER_MINUTE
 from bus.base import Bus
@@ -18,6 +18,7 @@ from ingestor.rest_payloads import SOURCE_MARK, says_more
 from market.cursors import cursor_of
 from market.messages import Message
 from market.streams import Kind, Market, StreamName
+from market.venue import RateLimited, RestError
 
 logger = structlog.get_logger(__name__)
 

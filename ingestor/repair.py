@@ -9,7 +9,6 @@ import msgspec
 import structlog
 
 from binance import weights
-from binance.errors import RestError
 from binance.rest import RestClient
 from bus.base import Bus
 from bus.loglimit import LogLimit
@@ -20,6 +19,7 @@ from market.errors import MarketError
 from market.klines import decode_rows
 from market.messages import Message
 from market.streams import Kind, Market, StreamName
+from market.venue import RestError
 
 logger = structlog.get_logger(__name__)
 

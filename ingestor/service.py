@@ -14,6 +14,7 @@ from binance.upstream import Upstream
 from bus.base import Bus
 from bus.loglimit import LogLimit
 from ingestor.books import Books, upstream_of
+from ingestor.carriers import open_carriers
 from ingestor.demand import Leases
 from ingestor.feed import Feed
 from ingestor.groups import groups_of
@@ -41,7 +42,7 @@ from market.announcements import (
     encode,
     resume_answers,
 )
-from market.streams import Market, StreamName
+from market.streams import BINANCE_MARKETS, Kind, Market, StreamName
 
 logger = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class Ingestor:
         self.recorder = open_recorder(settings)
         self.publisher = Publisher(bus, self.memory, self.recorder.keep if self.recorder else None)
         self.upstream = Upstream(endpoints, settings.connection_lifetime_s, bus)
-        self.feed = Feed(self.upstream, self._take, self._note_state)
+        self.feed = Feed(open_carriers(settings, self.upstream, self._take, self._note_state))
         # The later of two processes of one name is the one that counts.
         self.roster = Roster(settings.instance, time.time_ns(), settings.copies)
         self.roll_call = RollCall(bus, self.roster, self._schedule_change)
@@ -236,14 +237,17 @@ class Ingestor:
 
     def _carry(self) -> None:
         """Carry and maintain what the roster says."""
-        self.feed.carry(self.roster.carried)
-        wanted = [stream for stream in self._wanted if upstream_of(stream) in self.feed.streams]
+        carried = self.roster.carried
+        streams = frozenset[StreamName]().union(*carried.values())
+        wanted = [stream for stream in self._wanted if upstream_of(stream) in streams]
         maintained = [stream for stream in wanted if self.maintains(stream.market, stream.symbol)]
         refused = self.books.refused
         self.books.carry(maintained)
         if self.books.refused != refused:
             self._state_changed.set()
-        self.poller.carry(maintained)
+        # A book that brings its own snapshot is subscribed to when there is room: the snapshot comes first.
+        self.feed.carry({key: part.difference(self.books.refused) for key, part in carried.items()})
+        self.poller.carry(stream for stream in maintained if stream.market in BINANCE_MARKETS)
         self.memory.carry(frozenset(wanted))
         logger.info(
             "share changed",
@@ -257,10 +261,10 @@ class Ingestor:
         self._note_state()
 
     def _take(self, stream: StreamName, payload: bytes, received_us: int) -> None:
-        """Publish one message, and have the book changed that is made of it."""
+        """Publish one message, and have the book changed that is made of it, which publishes its own."""
         self.poller.note(stream)
         self.books.take(stream, payload, received_us)
-        if stream in self.leases.wanted:
+        if stream in self.leases.wanted and stream.kind is not Kind.BOOK:
             self.publisher.take(stream, payload, received_us)
 
     def _note_state(self) -> None:

@@ -84,6 +84,10 @@ class BookSide:
         """All levels, best first."""
         return [self._levels[key] for key in reversed(self._keys)]
 
+    def top(self, count: int) -> list[Level]:
+        """The best `count` levels, best first."""
+        return [self._levels[key] for key in self._keys[: -count - 1 : -1]]
+
     def set(self, level: Level) -> None:
         """Set a level; quantity 0 deletes it, and deleting what is not there is normal.
 

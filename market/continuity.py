@@ -63,8 +63,9 @@ class CandleState(NamedTuple):
 
 
 def is_sequenced(stream: StreamName) -> bool:
-    """Whether each message of `stream` tells which one came before it."""
-    return stream.kind in (Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH)
+    """Whether each message of `stream` tells which one came before it; Bybit's trade ids skip."""
+    kinds = (Kind.DEPTH,) if stream.market is Market.BYBIT else (Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH)
+    return stream.kind in kinds
 
 
 def is_unordered(stream: StreamName) -> bool:

@@ -36,7 +36,7 @@ def _struct_of(market: Market, kind: Kind) -> type[_Cursor]:
         return _TradeId
     if kind is Kind.AGG_TRADE:
         return _AggregateId
-    if kind in PARTIAL_DEPTHS and market is Market.SPOT:
+    if kind in PARTIAL_DEPTHS and market is not Market.FUTURES:
         return _LastUpdateId
     if kind in PARTIAL_DEPTHS or kind in (Kind.DEPTH, Kind.BOOK, Kind.BOOK_TICKER):
         return _UpdateId
@@ -53,8 +53,8 @@ _ARRAY_DECODER: Final = msgspec.json.Decoder(list[_EventTime])
 def cursor_of(stream: StreamName, payload: bytes) -> int:
     """The cursor of one payload; only the one field it needs is decoded.
 
-    trade `t`, aggTrade `a`, bookTicker, depth and book `u`, spot partial depth `lastUpdateId`, all
-    others the event time `E`; also those that tell of many symbols, as ids are a symbol's own. Of an
+    trade `t`, aggTrade `a`, bookTicker, depth and book `u`, partial depth but futures' `lastUpdateId`,
+    all others the event time `E`; also those that tell of many symbols, as ids are a symbol's own. Of an
     array it is the first element's event time.
     Raises msgspec.ValidationError where the field is missing, ValueError for an empty array.
     """

@@ -1,4 +1,7 @@
-"""Kline intervals: their names, lengths and open times (Binance, "Kline/Candlestick Streams")."""
+"""Kline intervals: their names, lengths and open times.
+
+Sources: Binance "Kline/Candlestick Streams", Bybit v5 "Kline", whose intervals have Binance's names here.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,6 +32,7 @@ _FIXED_MS: Final[dict[str, int]] = {
 
 SPOT_INTERVALS: Final = frozenset(_FIXED_MS) | {"1M"}
 FUTURES_INTERVALS: Final = SPOT_INTERVALS - {"1s"}
+BYBIT_INTERVALS: Final = SPOT_INTERVALS - {"1s", "8h", "3d"}
 
 # The epoch was a Thursday; Binance's weeks open on Monday.
 _WEEK_OFFSET_MS: Final = 4 * DAY_MS

@@ -8,7 +8,7 @@ from market.streams import StreamName
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One message of one stream; `payload` is the exchange's JSON, byte for byte.
+    """One message of one stream; `payload` is Binance's JSON, byte for byte, or Bybit's mapped to it.
 
     `cursor` orders the stream and comes from the payload (market/cursors.py); `received_us` is
     when the ingestor read it, in us since the epoch.

@@ -1,8 +1,8 @@
 """What the exchange's payloads contain, as typed structs; the wire's letters in one comment each.
 
-Prices and quantities stay the decimal strings that Binance sends. Unknown keys are ignored, keys
+Prices and quantities stay the decimal strings that the exchange sends. Unknown keys are ignored, keys
 that newer or older payloads lack are optional. Sources: Binance "WebSocket Streams" (spot) and
-"Websocket Market Streams" (USD-M futures).
+"Websocket Market Streams" (USD-M futures). Bybit's payloads are mapped to these (bybit/payloads.py).
 """
 
 from collections.abc import Mapping
@@ -71,6 +71,30 @@ class Kline(msgspec.Struct, frozen=True, gc=False):
     event_ms: int = field(name="E")
     symbol: str = field(name="s")
     candle: Candle = field(name="k")
+
+
+class PlainCandle(msgspec.Struct, frozen=True, gc=False):
+    """The `k` of a kline of Bybit's, which tells neither how many trades there were nor who took them."""
+
+    open_ms: int = field(name="t")
+    close_ms: int = field(name="T")
+    symbol: str = field(name="s")
+    interval: str = field(name="i")
+    open: str = field(name="o")
+    close: str = field(name="c")
+    high: str = field(name="h")
+    low: str = field(name="l")
+    volume: str = field(name="v")
+    closed: bool = field(name="x")
+    quote_volume: str = field(name="q")
+
+
+class PlainKline(msgspec.Struct, frozen=True, gc=False):
+    """A candle of Bybit's as it stands (`@kline_<interval>`)."""
+
+    event_ms: int = field(name="E")
+    symbol: str = field(name="s")
+    candle: PlainCandle = field(name="k")
 
 
 class ContinuousCandle(msgspec.Struct, frozen=True, gc=False):
@@ -154,7 +178,7 @@ class BookTicker(msgspec.Struct, frozen=True, gc=False):
 
 
 class SpotPartialDepth(msgspec.Struct, frozen=True, gc=False):
-    """The top of a spot book (`@depth5|10|20`); it names neither its symbol nor a time."""
+    """The top of a spot book (`@depth5|10|20`), Bybit's included; it names neither its symbol nor a time."""
 
     last_update_id: int = field(name="lastUpdateId")
     bids: list[Level]
@@ -232,6 +256,7 @@ Payload: TypeAlias = (
     Trade
     | AggTrade
     | Kline
+    | PlainKline
     | ContinuousKline
     | Ticker
     | AveragePrice
@@ -264,8 +289,10 @@ _BY_KIND: Final[Mapping[Kind, type[msgspec.Struct]]] = {
 
 def payload_type(market: Market, kind: Kind) -> type[msgspec.Struct]:
     """The struct that decodes payloads of `kind` on `market`."""
-    if market is Market.SPOT and kind in PARTIAL_DEPTHS:
+    if market is not Market.FUTURES and kind in PARTIAL_DEPTHS:
         return SpotPartialDepth
+    if market is Market.BYBIT and kind is Kind.KLINE:
+        return PlainKline
     return _BY_KIND[kind]
 
 

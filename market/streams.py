@@ -2,7 +2,7 @@
 
 Text form: `spot:btcusdt@kline_1m`; without the prefix a name means spot, except kinds that exist
 only on futures. Sources: Binance "WebSocket Streams" (spot) and "Websocket Market Streams"
-(USD-M futures).
+(USD-M futures); Bybit v5 "Public WebSocket" (spot), whose topics bybit/names.py maps to these names.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final, Self
 import msgspec
 
 from market.errors import Code, MarketError
-from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
+from market.intervals import BYBIT_INTERVALS, FUTURES_INTERVALS, SPOT_INTERVALS
 
 ALL: Final = "*"
 """The symbol that stands for every trading symbol of a market, whose streams come one by one."""
@@ -25,10 +25,21 @@ Not so liquidations: `!forceOrder@arr` brings one symbol's at a time, and is the
 
 
 class Market(StrEnum):
-    """Which of Binance's markets a stream belongs to; `futures` is USD-M."""
+    """Which market a stream belongs to: Binance's spot and USD-M futures, or Bybit's spot."""
 
     SPOT = "spot"
     FUTURES = "futures"
+    BYBIT = "bybit"
+
+
+BINANCE_MARKETS: Final = (Market.SPOT, Market.FUTURES)
+"""The markets that Binance's own protocol knows."""
+INTERVALS: Final = {
+    Market.SPOT: SPOT_INTERVALS,
+    Market.FUTURES: FUTURES_INTERVALS,
+    Market.BYBIT: BYBIT_INTERVALS,
+}
+"""The intervals of each market's klines."""
 
 
 class Kind(StrEnum):
@@ -60,6 +71,15 @@ PARTIAL_DEPTHS: Final = frozenset({Kind.DEPTH5, Kind.DEPTH10, Kind.DEPTH20})
 WINDOW_TICKERS: Final = frozenset({Kind.TICKER_1H, Kind.TICKER_4H, Kind.TICKER_1D})
 SPOT_ONLY: Final = WINDOW_TICKERS | {Kind.AVG_PRICE}
 FUTURES_ONLY: Final = frozenset({Kind.MARK_PRICE, Kind.FORCE_ORDER, Kind.CONTINUOUS_KLINE})
+BYBIT_KINDS: Final = PARTIAL_DEPTHS | {
+    Kind.KLINE,
+    Kind.TICKER,
+    Kind.MINI_TICKER,
+    Kind.DEPTH,
+    Kind.BOOK,
+    Kind.BOOK_TICKER,
+    Kind.TRADE,
+}
 EVENT_KINDS: Final = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK, Kind.FORCE_ORDER})
 """Kinds of which every message matters; of all others (state kinds) only the latest value does."""
 
@@ -69,11 +89,14 @@ _DEPTH_SPEEDS: Final = {
     Market.SPOT: frozenset({"", "100ms", "1000ms"}),
     # 0ms is undocumented and stands in recordings of 2024.
     Market.FUTURES: frozenset({"", "0ms", "100ms", "250ms", "500ms"}),
+    Market.BYBIT: frozenset({""}),
 }
+_MARKETS: Final = frozenset(Market)
 _NO_OPTION: Final = frozenset({""})
 _ARRAY_KINDS: Final = {
     Market.SPOT: WINDOW_TICKERS | {Kind.MINI_TICKER, Kind.TICKER},  # its !bookTicker, gone since 2022, had no order
     Market.FUTURES: frozenset({Kind.MINI_TICKER, Kind.TICKER, Kind.BOOK_TICKER, Kind.MARK_PRICE}),
+    Market.BYBIT: frozenset[Kind](),
 }
 _KLINES: Final = frozenset({Kind.KLINE, Kind.CONTINUOUS_KLINE})
 _SYMBOL: Final = re.compile(r"[^\W_][\w-]{0,39}\Z")
@@ -106,7 +129,7 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
     def parse(cls, text: str, market: Market | None = None) -> "StreamName":
         """The stream that `text` names; `market` applies where the text has no prefix.
 
-        Raises MarketError (invalid_stream, invalid_symbol) for anything that Binance has no
+        Raises MarketError (invalid_stream, invalid_symbol) for anything that the market has no
         stream for.
         """
         return _parse(text, market)
@@ -121,6 +144,8 @@ class StreamName(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
             raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on futures")
         if kind in SPOT_ONLY and market is not Market.SPOT:
             raise MarketError(Code.INVALID_STREAM, f"{kind} exists only on spot")
+        if market is Market.BYBIT and kind not in BYBIT_KINDS:
+            raise MarketError(Code.INVALID_STREAM, f"{kind} does not exist on bybit")
         if kind is Kind.BOOK and name == ALL:
             raise MarketError(Code.INVALID_STREAM, "A book is of one symbol")
         if kind is Kind.CONTINUOUS_KLINE and not _CONTRACT.match(name):
@@ -202,7 +227,7 @@ def price_key(symbol: str) -> str:
 @lru_cache(maxsize=16_384)
 def _parse(text: str, market: Market | None) -> StreamName:
     prefix, colon, name = text.partition(":")
-    if colon and prefix in ("spot", "futures"):
+    if colon and prefix in _MARKETS:
         market = Market(prefix)
     else:
         name = text
@@ -225,8 +250,8 @@ def _parse(text: str, market: Market | None) -> StreamName:
 @lru_cache(maxsize=64)
 def _options(market: Market, kind: Kind) -> frozenset[str]:
     if kind is Kind.KLINE:
-        if market is Market.FUTURES:
-            return FUTURES_INTERVALS
+        if market is not Market.SPOT:
+            return INTERVALS[market]
         return SPOT_INTERVALS | {f"{interval}@+08:00" for interval in SPOT_INTERVALS}
     if kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
         return _DEPTH_SPEEDS[market]

@@ -27,7 +27,7 @@ from market.continuity import (
     slack_of,
 )
 from market.messages import Message
-from market.streams import ARRAY, Kind, StreamName
+from market.streams import ARRAY, BINANCE_MARKETS, Kind, StreamName
 from server.arbiter import MAX_TIES, Arbiter, Figures, Held, Hole
 
 MAX_RECENT: Final = 1_024
@@ -313,7 +313,7 @@ def arbiter_of(
         return UnorderedArbiter(figures, on_epoch, clock)
     if is_sequenced(stream):
         return SequenceArbiter(stream, figures, on_epoch, clock)
-    if stream.kind is Kind.KLINE and stream.symbol != ARRAY:
+    if stream.kind is Kind.KLINE and stream.symbol != ARRAY and stream.market in BINANCE_MARKETS:
         return CandleArbiter(stream.option, figures, on_epoch, clock)
     return NewestArbiter(figures, on_epoch, clock)
 

@@ -1,4 +1,4 @@
-"""The symbol catalogs of a replica: loaded from exchangeInfo in the background, refreshed every hour."""
+"""The symbol catalogs of a replica: loaded from the venues in the background, refreshed every hour."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from binance.errors import RestError
-from binance.rest import RestClient
 from market.streams import ALL, ARRAY, Market, StreamName
 from market.symbols import Catalog
+from market.venue import RestError
+from server.venues import Venues
 
 REFRESH_S: Final = 3600.0
 RETRY_FIRST_S: Final = 0.5
@@ -26,8 +26,8 @@ class Catalogs:
     starts late than by a refusal that is wrong. `on_loaded` is called with each catalog that came.
     """
 
-    def __init__(self, rest: RestClient, on_loaded: Callable[[Catalog], None]) -> None:
-        self._rest = rest
+    def __init__(self, venues: Venues, on_loaded: Callable[[Catalog], None]) -> None:
+        self._venues = venues
         self._on_loaded = on_loaded
         self._catalogs: dict[Market, Catalog] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -35,7 +35,7 @@ class Catalogs:
     def start(self) -> None:
         """Begin to load; each market by itself."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._keep_fresh(market)) for market in Market]
+        self._tasks = [loop.create_task(self._keep_fresh(market)) for market in self._venues.bases]
 
     async def close(self) -> None:
         """Stop refreshing."""
@@ -43,12 +43,18 @@ class Catalogs:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """The markets that are served."""
+        return tuple(self._venues.bases)
+
     def get(self, market: Market) -> Catalog | None:
         """The catalog of `market`, or None while it is unknown."""
         return self._catalogs.get(market)
 
     def check(self, stream: StreamName) -> None:
-        """Raise MarketError (unknown_symbol, not_trading) if `stream` cannot deliver."""
+        """Raise MarketError (invalid_stream, unknown_symbol, not_trading) if `stream` cannot deliver."""
+        self._venues.check(stream.market)
         catalog = self._catalogs.get(stream.market)
         if catalog is not None and stream.symbol not in (ALL, ARRAY):
             catalog.check(stream)
@@ -57,8 +63,7 @@ class Catalogs:
         delay = RETRY_FIRST_S
         while True:
             try:
-                body = await self._rest.exchange_info(market)
-                catalog = self._catalogs[market] = Catalog.from_exchange_info(market, body)
+                catalog = self._catalogs[market] = await self._venues.catalog(market)
                 self._on_loaded(catalog)
                 log.info("catalog loaded", market=market, symbols=len(catalog))
                 delay = RETRY_FIRST_S

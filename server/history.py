@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from binance.rest import RestClient
 from bus.base import Bus
 from market.errors import Code, MarketError
-from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
 from market.klines import BLOCK_ROWS, LATEST_MS, Row, Stretch, block_number, encode_rows
-from market.streams import Market
+from market.streams import INTERVALS, Market
+from market.venue import VenueRest
 from server.history_blocks import HEAD_ROWS, Blocks, Series
 
 DEFAULT_ROWS: Final = 500
@@ -39,8 +38,7 @@ class KlineQuery(NamedTuple):
 
     def check(self) -> None:
         """Raise MarketError (bad_request) for what has no answer."""
-        intervals = SPOT_INTERVALS if self.market is Market.SPOT else FUTURES_INTERVALS
-        if self.interval not in intervals:
+        if self.interval not in INTERVALS[self.market]:
             raise MarketError(Code.BAD_REQUEST, f"Invalid interval: {self.interval[:20]}")
         if not 1 <= self.limit <= MAX_ROWS:
             raise MarketError(Code.BAD_REQUEST, f"limit must be 1 to {MAX_ROWS}; ask for more in several requests")
@@ -52,15 +50,15 @@ class KlineQuery(NamedTuple):
 class History:
     """Candles by way of the exchange's REST API; one per replica, shared by its doors."""
 
-    def __init__(self, rest: RestClient, bus: Bus) -> None:
+    def __init__(self, rest: VenueRest, bus: Bus) -> None:
         self.blocks = Blocks(rest, bus)
         self._turns: dict[object, int] = {}
 
     async def klines(self, query: KlineQuery) -> bytes:
-        """A JSON array of rows of 12 columns, oldest first, each as the exchange wrote it.
+        """A JSON array of rows of 12 columns, oldest first, each as Binance wrote it or with Bybit's figures.
 
         The open candle may be up to 1 s old. Raises MarketError (bad_request, rate_limited) and
-        binance.errors.RestError; server/refusals.py turns both into what clients are told.
+        market.venue.RestError; server/refusals.py turns both into what clients are told.
         """
         query.check()
         series = Series(query.market, query.symbol.upper(), query.interval)

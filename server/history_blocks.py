@@ -11,11 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from binance.errors import Unreachable
-from binance.rest import RestClient
 from bus.base import Bus
 from market.klines import BLOCK_ROWS, PROOF_ROWS, Row, Stretch, block_start, decode_rows
 from market.streams import Market
+from market.venue import Unreachable, VenueRest
 from server.flights import Flights
 from server.history_slots import Slots
 
@@ -40,9 +39,9 @@ class Series(NamedTuple):
 
 
 class Blocks:
-    """The candles of all series. Every method raises MarketError (rate_limited) and binance.errors.RestError."""
+    """The candles of all series. Every method raises MarketError (rate_limited) and market.venue.RestError."""
 
-    def __init__(self, rest: RestClient, bus: Bus) -> None:
+    def __init__(self, rest: VenueRest, bus: Bus) -> None:
         self._rest = rest
         self.slots = Slots(bus)
         self.flights: Flights[Stretch] = Flights()

@@ -3,8 +3,10 @@
 import math
 from typing import Final, NamedTuple
 
-from binance.errors import BinanceError, RateLimited, RestError
+from binance.errors import BinanceError
+from bybit.errors import BybitError
 from market.errors import Code, MarketError
+from market.venue import RateLimited, RestError
 
 _STATUS: Final[dict[Code, int]] = {
     Code.UNKNOWN_SYMBOL: 404,
@@ -19,6 +21,7 @@ _STATUS: Final[dict[Code, int]] = {
 _RETRY_S: Final = {Code.REPLAY_LIMIT: 1}
 _BAD_REQUEST: Final = 400
 _INVALID_SYMBOL: Final = -1121
+_BYBIT_PARAMS_ERROR: Final = 10001
 
 
 class Refusal(NamedTuple):
@@ -61,6 +64,8 @@ def refusal_of(error: MarketError | RestError) -> Refusal:
         return Refusal(Code.RATE_LIMITED, f"The exchange allows no request now{said}: {error}", None, max(1, wait_s))
     if isinstance(error, BinanceError):
         return Refusal(_code_of(error), f"Binance API error: {error.message}")
+    if isinstance(error, BybitError):
+        return Refusal(_code_of_bybit(error), f"Bybit API error: {error.message}")
     return Refusal(Code.UPSTREAM, f"The exchange is not reachable: {error}")
 
 
@@ -69,3 +74,10 @@ def _code_of(error: BinanceError) -> Code:
         return Code.UNKNOWN_SYMBOL
     # Without a code of Binance's, a proxy or a firewall answered.
     return Code.BAD_REQUEST if error.code and error.http_status == _BAD_REQUEST else Code.UPSTREAM
+
+
+def _code_of_bybit(error: BybitError) -> Code:
+    """Bybit has one code for whatever is wrong with a request; an unknown symbol says so in words."""
+    if error.code != _BYBIT_PARAMS_ERROR:
+        return Code.UPSTREAM
+    return Code.UNKNOWN_SYMBOL if "symbol" in error.message.lower() else Code.BAD_REQUEST

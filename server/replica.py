@@ -27,6 +27,7 @@ from server.recordings import Recordings
 from server.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
+from server.venues import Venues, open_bybit
 
 SHUTDOWN_S = 5.0
 
@@ -40,14 +41,16 @@ class Replica:
         self._settings = settings
         self._bus = bus
         self._rest = RestClient(settings.endpoints, ledger=bus)
+        self._bybit = open_bybit(settings)
+        venues = Venues(self._rest, self._bybit) if self._bybit is not None else Venues(self._rest)
         self._delivery = Delivery(
             settings.flush_interval_ms,
             buffer_bytes=settings.client_buffer_bytes,
             lag_limit_s=settings.slow_consumer_s,
         )
         self._hub = Hub(bus, settings.name, self._delivery, always=settings.default_tickers)
-        self._catalogs = Catalogs(self._rest, self._hub.follow)
-        self._history = History(self._rest, bus)
+        self._catalogs = Catalogs(venues, self._hub.follow)
+        self._history = History(venues, bus)
         self._cache = RestCache(self._rest)
         self._replays = Replays(Recordings(settings.recordings))
         self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery)
@@ -104,6 +107,8 @@ class Replica:
         await self._history.close()
         await self._cache.close()
         await self._rest.close()
+        if self._bybit is not None:
+            await self._bybit.close()
 
     def _app(self) -> web.Application:
         settings = self._settings

@@ -49,7 +49,7 @@ class RestCache:
         return self._reused_total + self._flights.joined_total
 
     async def get(self, question: Question, ttl_s: float) -> bytes:
-        """The answer, at most `ttl_s` old. Raises binance.errors.RestError, MarketError (rate_limited)."""
+        """The answer, at most `ttl_s` old. Raises market.venue.RestError, MarketError (rate_limited)."""
         kept = self._kept.get(question)
         if kept is not None and time.monotonic() - kept.asked_at <= ttl_s:
             self._reused_total += 1

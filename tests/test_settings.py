@@ -25,6 +25,8 @@ from tests.support.processes import ROOT
         ("ingestor", "SYMBOLS_PER_WORKER", "many"),
         ("ingestor", "RECORD", "/dev/null/recordings"),
         ("run", "RECORD_MAX_BYTES", "1000"),
+        ("replica", "VENUES", "bybit"),
+        ("ingestor", "VENUES", "binance,kraken"),
         ("exchange", "SIM_SYMBOLS", "501"),
         ("exchange", "EXCHANGE", "replay:/no/such/file"),
     ],
@@ -49,3 +51,19 @@ def test_a_wrong_bus_url_is_shown_without_its_password(monkeypatch: pytest.Monke
     with pytest.raises(SettingsError, match=r"BUS_URL='redis://\.\.\.@a:1,b:2' is not valid: several hosts") as caught:
         load_settings(BusSettings)
     assert "sesame" not in str(caught.value)
+
+
+def test_bybit_beside_a_recording_needs_somebody_to_play_it() -> None:
+    def start(**env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", "from binance.settings import *; load_settings(ExchangeSettings)"],
+            env={**os.environ, "EXCHANGE": "replay:/some/file", "VENUES": "binance,bybit", **env},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    assert "VENUES names bybit" in start().stderr
+    assert start(BYBIT_URL="http://127.0.0.1:9100/bybit").returncode == 0

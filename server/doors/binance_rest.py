@@ -17,11 +17,12 @@ from aiohttp import web
 
 from binance.budget import Budget, Verdict
 from binance.endpoints import EmptyQuery, KlinesQuery
-from binance.errors import BinanceError, RateLimited, RestError
+from binance.errors import BinanceError
 from binance.params import Params
 from binance.rest_gate import TIME_UNIT, Admitted, Answer, Asked, RestGate, answer, limited, refusal
 from market.errors import Code, MarketError
 from market.streams import Market
+from market.venue import RateLimited, RestError
 from server.addresses import ProxyPolicy
 from server.catalogs import Catalogs
 from server.history import History, KlineQuery

@@ -32,7 +32,7 @@ from binance.frames import server_shutdown, wrap_payload
 from binance.rest_gate import refusal
 from market.errors import MarketError
 from market.messages import Message
-from market.streams import Market, StreamName
+from market.streams import BINANCE_MARKETS, StreamName
 from market.windows import RollingWindow
 from server.catalogs import Catalogs
 from server.connections import CloseReason
@@ -113,7 +113,7 @@ class BinanceDoor:
         self._hub = hub
         self._catalogs = catalogs
         self._delivery = delivery
-        self._heartbeats = {market: Heartbeat(PING_S[market], PONG_S[market]) for market in Market}
+        self._heartbeats = {market: Heartbeat(PING_S[market], PONG_S[market]) for market in BINANCE_MARKETS}
         self._connections: dict[BinanceConnection, None] = {}
         self._emptied = asyncio.Event()
         self._is_closing = False

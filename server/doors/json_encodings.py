@@ -56,14 +56,14 @@ class _StreamMessages(Encoding):
 class TypedMessages(_StreamMessages):
     """A typed subscription: `{type, data: {<the payload's fields>, stream, data: <the payload>}}`.
 
-    Futures have `market` beside `type`. Spot's partial depth, which names neither symbol nor time,
-    becomes document 001's `depthUpdate` at the top of `data`, its `E` the time of receipt in ms.
+    Other markets than spot have `market` beside `type`. Partial depth of spot and Bybit, which names neither
+    symbol nor time, becomes document 001's `depthUpdate` at the top of `data`, its `E` the time of receipt in ms.
     """
 
     def encode(self, message: Message) -> bytes:
         """The message in both documents' envelope; the payload's bytes are copied, not decoded."""
         stream, payload = message.stream, message.payload
-        if stream.market is Market.SPOT and stream.kind in PARTIAL_DEPTHS:
+        if stream.market is not Market.FUTURES and stream.kind in PARTIAL_DEPTHS:
             fields = _depth_update(message)
         else:
             fields = _inside(payload)
@@ -119,7 +119,7 @@ def _json_name(stream: StreamName, prefixed: bool) -> bytes:  # noqa: FBT001 # a
 
 @lru_cache(maxsize=256)
 def _head_of(event: str, market: Market) -> bytes:
-    beside = b',"market":"futures"' if market is Market.FUTURES else b""
+    beside = b"" if market is Market.SPOT else b',"market":"%b"' % market.encode()
     return b'{"type":"%b"%b,"data":{' % (event.encode(), beside)
 
 

@@ -71,7 +71,7 @@ def options_of(message: ClientMessage) -> dict[str, str | int]:
 
 def market_of(value: object) -> Market | None:
     """The market, None where none is named. Raises MarketError (bad_request)."""
-    market: Market | None = convert(value, Market, "market must be spot or futures")
+    market: Market | None = convert(value, Market, "market must be spot, futures or bybit")
     return market
 
 

@@ -16,9 +16,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from binance.errors import RestError
 from market.errors import Code, MarketError
 from market.streams import Market, StreamName
+from market.venue import RestError
 from server.catalogs import Catalogs
 from server.connections import MAX_STREAMS, CloseReason
 from server.delivery import Delivery

@@ -147,10 +147,11 @@ class RestDoor:
 
     def _markets(self) -> bytes:
         """Every market's symbols as JSON, encoded once per catalog."""
-        catalogs = tuple(self._catalogs.get(market) for market in Market)
+        catalogs = tuple(self._catalogs.get(market) for market in self._catalogs.markets)
         if self._symbols[0] != catalogs:
             markets = {
-                market.value: list(catalog) if catalog else [] for market, catalog in zip(Market, catalogs, strict=True)
+                market.value: list(catalog) if catalog else []
+                for market, catalog in zip(self._catalogs.markets, catalogs, strict=True)
             }
             self._symbols = (catalogs, msgspec.json.encode(markets))
         return self._symbols[1]
@@ -200,7 +201,7 @@ def _kline_query(request: web.Request) -> KlineQuery:
     try:
         market = Market(query.get("market", "spot"))
     except ValueError:
-        raise MarketError(Code.BAD_REQUEST, "market must be spot or futures") from None
+        raise MarketError(Code.BAD_REQUEST, "market must be spot, futures or bybit") from None
     limit = whole_number(request, "limit")
     return KlineQuery(
         market,

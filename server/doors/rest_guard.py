@@ -14,8 +14,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from binance.errors import RestError
 from market.errors import Code, MarketError
+from market.venue import RestError
 from server.addresses import ProxyPolicy
 from server.ratelimit import LIMIT, WINDOW_S, RateLimit
 from server.refusals import Refusal, refusal_of

@@ -11,11 +11,11 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from binance.errors import RestError
 from bus.base import Bus
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.streams import StreamName
+from market.venue import RestError
 from server.catalogs import Catalogs
 from server.channels import Channel
 from server.connections import MAX_STREAMS, Connection

@@ -11,12 +11,12 @@ from yarl import URL
 
 from binance import attempts as module
 from binance.attempts import Attempts
-from binance.backoff import FIRST_S, MAX_S, Backoff
 from binance.counters import Counters, Episode, Trouble
 from binance.refusals import Refusal, refusal_of, trouble_of
 from bus.base import ALONE_PART
 from bus.memory import MemoryBroker, MemoryBus
 from bus.redis import RedisBus
+from market.backoff import FIRST_S, MAX_S, Backoff
 from tests.support.processes import free_port
 
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from binance.errors import BinanceError, RateLimited, RestError, Unreachable
+from binance.errors import BinanceError
 from binance.rest import RestClient
 from binance.settings import Endpoints, stand_in
 from binance.weights import WeightBudget
 from market.streams import Market
+from market.venue import RateLimited, RestError, Unreachable
 from tests.binance.wire import until
 from tests.support.processes import free_port
 

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from binance.errors import RateLimited
 from binance.rest import RestClient
 from bus.memory import MemoryBroker, MemoryBus
 from market.streams import Market
+from market.venue import RateLimited
 from tests.binance.test_rest import Rest, rest
 
 __all__ = ["rest"]  # the fixture

@@ -3,11 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.errors import Code, MarketError
-from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
 from market.streams import (
     ALL,
     ARRAY,
+    BYBIT_KINDS,
     FUTURES_ONLY,
+    INTERVALS,
     PARTIAL_DEPTHS,
     SPOT_ONLY,
     WINDOW_TICKERS,
@@ -22,12 +23,12 @@ SYMBOLS = st.from_regex(r"[a-z0-9]{2,12}(_[0-9]{6})?", fullmatch=True) | st.samp
 @st.composite
 def stream_names(draw: st.DrawFn) -> StreamName:
     kind = draw(st.sampled_from(Kind))
-    markets = [market for market in Market if kind not in (SPOT_ONLY if market is Market.FUTURES else FUTURES_ONLY)]
-    market = draw(st.sampled_from(markets))
+    missing = {Market.SPOT: FUTURES_ONLY, Market.FUTURES: SPOT_ONLY, Market.BYBIT: frozenset(Kind) - BYBIT_KINDS}
+    market = draw(st.sampled_from([market for market in Market if kind not in missing[market]]))
     options = [""]
     if kind in (Kind.KLINE, Kind.CONTINUOUS_KLINE):
-        options = sorted(SPOT_INTERVALS if market is Market.SPOT else FUTURES_INTERVALS)
-    elif kind is Kind.DEPTH or kind in PARTIAL_DEPTHS:
+        options = sorted(INTERVALS[market])
+    elif market is not Market.BYBIT and (kind is Kind.DEPTH or kind in PARTIAL_DEPTHS):
         options = ["", "100ms"]
     elif kind is Kind.MARK_PRICE:
         options = ["", "1s"]
@@ -36,7 +37,7 @@ def stream_names(draw: st.DrawFn) -> StreamName:
         contracts = st.sampled_from(["perpetual", "tradifi_perpetual", "current_quarter", "next_quarter"])
         symbols = st.builds("{}_{}".format, SYMBOLS.filter(lambda symbol: symbol != ALL), contracts)
     of_futures = (Kind.BOOK_TICKER, Kind.MARK_PRICE) if market is Market.FUTURES else ()
-    if kind in (Kind.TICKER, Kind.MINI_TICKER, *WINDOW_TICKERS, *of_futures):
+    if market is not Market.BYBIT and kind in (Kind.TICKER, Kind.MINI_TICKER, *WINDOW_TICKERS, *of_futures):
         symbols |= st.just(ARRAY)
     return StreamName.of(market, draw(symbols), kind, draw(st.sampled_from(options)))
 

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from binance.errors import RateLimited, Unreachable
 from binance.rest import RestClient
 from binance.settings import stand_in
 from bus.redis import RedisBus
 from market.errors import Code, MarketError
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS, next_open_time, open_time
-from market.streams import Market
+from market.streams import BINANCE_MARKETS, Market
+from market.venue import RateLimited, Unreachable
 from server import flights, history_blocks, history_slots
 from server.flights import Flights
 from server.history import MAX_TURNS, History, KlineQuery
@@ -90,7 +90,7 @@ async def make_replica(side: Side, redis: Process) -> AsyncIterator[MakeReplica]
         yield make
 
 
-@pytest.mark.parametrize("market", Market)
+@pytest.mark.parametrize("market", BINANCE_MARKETS)
 async def test_every_interval_comes_byte_for_byte_as_the_exchange_wrote_it(
     make_replica: MakeReplica, market: Market
 ) -> None:
@@ -102,7 +102,7 @@ async def test_every_interval_comes_byte_for_byte_as_the_exchange_wrote_it(
             assert await replica.history.klines(query) == own, (interval, question)
 
 
-@pytest.mark.parametrize("market", Market)
+@pytest.mark.parametrize("market", BINANCE_MARKETS)
 async def test_the_latest_candles_end_with_the_open_one(side: Side, make_replica: MakeReplica, market: Market) -> None:
     replica = await make_replica()
     for limit in (1, 500, 1_000):

@@ -7,9 +7,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from binance.errors import BinanceError, RateLimited, RestError, Unreachable
+from binance.errors import BinanceError
 from market.errors import Code, MarketError
 from market.streams import Market
+from market.venue import RateLimited, RestError, Unreachable
 from server.history import MAX_TURNS, KlineQuery
 from server.history_requests import parse_kline_query
 from server.refusals import refusal_of

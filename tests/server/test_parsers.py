@@ -23,6 +23,7 @@ from server.doors.msgpack import decode_packet
 from server.doors.socketio_requests import Request, parse_request
 from server.history_requests import parse_kline_query
 from server.replay_requests import parse_replay_wish
+from server.venues import Venues
 
 SEVERE = st.text(st.characters(codec=None))
 """Texts with halves of surrogate pairs, too."""
@@ -52,7 +53,7 @@ QUERIES = st.dictionaries(
 @pytest.fixture(scope="module")
 def catalogs() -> Catalogs:
     """Those of a replica that has not heard from the exchange: every well-formed name is accepted."""
-    return Catalogs(RestClient(ExchangeSettings().endpoints), lambda _catalog: None)
+    return Catalogs(Venues(RestClient(ExchangeSettings().endpoints)), lambda _catalog: None)
 
 
 @given(VALUES | st.dictionaries(KEYS, VALUES, max_size=5))

@@ -11,7 +11,7 @@ import pytest_asyncio
 from websockets.exceptions import InvalidStatus
 
 from binance.entrances import ENTRANCES, PING_S, PONG_S
-from market.streams import Market
+from market.streams import BINANCE_MARKETS, Market
 from tests.exchange.client import Client, ask, closing_of, receive, receive_until
 from tests.server.binance.conftest import EXCHANGE, PLACES, a_replica, an_exchange
 
@@ -246,10 +246,10 @@ async def test_a_plain_request_is_no_handshake(client: Client) -> None:
 @pytest_asyncio.fixture(loop_scope="module", params=PLACES)
 async def hasty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     """Both servers with pings every 0.3 s, to be answered within 0.6 s."""
-    for market in Market:
+    for market in BINANCE_MARKETS:
         monkeypatch.setitem(PING_S, market, 0.3)
         monkeypatch.setitem(PONG_S, market, 0.6)
-    settings = {f"{market}_{what}_s": s for market in Market for what, s in (("ping", 0.3), ("pong", 0.6))}
+    settings = {f"{market}_{what}_s": s for market in BINANCE_MARKETS for what, s in (("ping", 0.3), ("pong", 0.6))}
     async with an_exchange(**settings) as exchange:
         if request.param == EXCHANGE:
             yield exchange

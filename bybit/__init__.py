@@ -1,0 +1,1 @@
+"""Talking to Bybit's spot market: topics, one WebSocket connection, REST, and its payloads in Binance's shapes."""

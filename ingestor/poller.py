@@ -17,7 +17,7 @@ from ingestor.polls import Poll, is_polled, polls_for, read_answer
 from ingestor.rest_payloads import SOURCE_MARK, says_more
 from market.cursors import cursor_of
 from market.messages import Message
-from market.streams import Kind, Market, StreamName
+from market.streams import BINANCE_MARKETS, Kind, Market, StreamName
 from market.venue import RateLimited, RestError
 
 logger = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class Poller:
         self._spoke: set[StreamName] = set()
         """What has spoken since the last tick."""
         self._silent: dict[StreamName, _Silence] = {}
-        self._allowances = {market: _Allowance(market) for market in Market}
+        self._allowances = {market: _Allowance(market) for market in BINANCE_MARKETS}
         self._ahead_ms: dict[Market, tuple[float, int]] = {}
         """How far the exchange's clock is ahead of ours, at least, and when that was found."""
         self._polling: set[asyncio.Task[None]] = set()

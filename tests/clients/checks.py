@@ -43,10 +43,12 @@ def check_symbol(messages: Sequence[dict[str, Any]], symbol: str = "BTCUSDT") ->
     assert {message["s"] for message in messages} == {symbol}
 
 
-def check_levels(sides: Iterable[Sequence[Sequence[Any]]], count: int) -> None:
-    """`count` levels on each side, bids falling, asks rising, not crossed."""
+def check_levels(sides: Iterable[Sequence[Sequence[Any]]], count: int, *, at_least: int | None = None) -> None:
+    """`count` levels on each side (`at_least` as many), bids falling, asks rising, not crossed."""
     bids, asks = ([float(level[0]) for level in side] for side in sides)
-    assert (len(bids), len(asks)) == (count, count)
+    fewest = count if at_least is None else at_least
+    assert fewest <= len(bids) <= count
+    assert fewest <= len(asks) <= count
     assert bids == sorted(bids, reverse=True)
     assert asks == sorted(asks)
     assert bids[0] < asks[0]

@@ -88,7 +88,8 @@ def test_ccxt_pro_streams_and_fetches_klines(run: Run, address: str) -> None:
         check_growing(book["nonce"] for book in shown[f"{prefix}book"])
         for book in shown[f"{prefix}book"]:
             assert book["symbol"] == symbol
-            check_levels((book["bids"], book["asks"]), 5)
+            # ccxt asked for five levels: after a deletion it knows of fewer until the next one comes.
+            check_levels((book["bids"], book["asks"]), 5, at_least=3)
     assert {ticker["symbol"] for ticker in shown["ticker"]} == {"BTC/USDT"}
     check_growing(ticker["timestamp"] for ticker in shown["ticker"])
     assert all(quotes["BTC/USDT"]["bid"] < quotes["BTC/USDT"]["ask"] for quotes in shown["bids asks"])

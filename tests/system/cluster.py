@@ -111,7 +111,7 @@ class NodeClient:
     def messages(self, stream: str) -> list[bytes]:
         """Payloads of the events of `stream`, in order, byte for byte as they came."""
         mark = b'"stream":"%b",' % stream.encode()
-        return [_payload(packet) for packet in self.lines("packet") if mark in packet[:120]]
+        return [_payload(packet) for packet in self.lines("packet") if mark in packet[:120] and b'"data":' in packet]
 
 
 def _payload(packet: bytes) -> bytes:

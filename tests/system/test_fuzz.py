@@ -36,7 +36,7 @@ from tests.system.neighbours import CONNECT_BINARY, ENGINE, Neighbours
 SEED: Final = 4
 ROUND: Final = 50_000
 AT_ONCE: Final = 12
-LEAK_LIMIT_BYTES: Final = 6 * 1024 * 1024
+LEAK_LIMIT_BYTES: Final = 15 * 1024 * 1024
 SPARE_FILES: Final = 8
 """Open files that may have come beside clients': connections to the exchange that are kept for a while."""
 TIMEOUT_S: Final = 30
@@ -217,7 +217,7 @@ class Replica:
         async with asyncio.timeout(TIMEOUT_S):
             while self._read() != self.figures or self.process.num_fds() > self.files + SPARE_FILES:  # noqa: ASYNC110 # nobody tells
                 await asyncio.sleep(0.2)
-            while len(sizes) < 5 or max(sizes[-5:]) - min(sizes[-5:]) > LEAK_LIMIT_BYTES // 12:
+            while len(sizes) < 5 or max(sizes[-5:]) - min(sizes[-5:]) > LEAK_LIMIT_BYTES // 30:
                 sizes.append(self.process.memory_info().rss)
                 await asyncio.sleep(0.2)
         return sizes[-1]

@@ -83,11 +83,11 @@ class ColdStart:
         planned = self.plan
         return (
             f"{planned.streams:,} streams on {planned.connections} connections, {planned.fullest} on the fullest "
-            f"(Binance: {MAX_STREAMS:,}): {planned.messages} SUBSCRIBE messages, which wait {planned.seconds:.1f} s for "
-            f"our limit. Acknowledged after {self.acknowledged_s:.2f} s, the last stream spoke after {self.spoke_s:.2f} s. The "
-            f"exchange counted {self.connections} connections (Binance: {CONNECTIONS_MAX} in 5 min), {self.messages} "
-            f"messages, at most {self.busiest_second} a second on one (Binance: {MESSAGES_PER_SECOND[Market.SPOT]}), "
-            f"{self.refused} refused or closed."
+            f"(Binance: {MAX_STREAMS:,}): {planned.messages} SUBSCRIBE messages, which wait {planned.seconds:.1f} s "
+            f"for our limit. Acknowledged after {self.acknowledged_s:.2f} s, the last stream spoke after "
+            f"{self.spoke_s:.2f} s. The exchange counted {self.connections} connections (Binance: {CONNECTIONS_MAX} "
+            f"in 5 min), {self.messages} messages, at most {self.busiest_second} a second on one (Binance: "
+            f"{MESSAGES_PER_SECOND[Market.SPOT]}), {self.refused} refused or closed."
         )
 
 

@@ -1,5 +1,6 @@
 """What Binance's limits make of a cold start, and how one went. Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,12 +31,11 @@ class Plan:
 
 
 def plan(names: Sequence[str], streams_by_connection: Sequence[int]) -> Plan:
-    """The plan for spot streams that are spread so over connections; Binance's `names` say how long names are."""
+    """The plan for spot streams with these of Binance's `names`, spread so over connections."""
     fullest = max(streams_by_connection, default=0)
-    # Which names meet on it is the ingestor's choice; the longest ones are the most that it can take.
-    longest = sorted(names, key=len, reverse=True)[:fullest]
-    messages = len(list(batches(longest)))
-    return Plan(sum(streams_by_connection), len(streams_by_connection), fullest, messages, _pace_s(messages))
+    # Which names meet on one connection is the ingestor's choice: it gets its share of what all take.
+    messages = math.ceil(len(list(batches(sorted(names)))) * fullest / len(names))
+    return Plan(len(names), len(streams_by_connection), fullest, messages, _pace_s(messages))
 
 
 @dataclass(frozen=True)

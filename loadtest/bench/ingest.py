@@ -20,15 +20,15 @@ from market.streams import Kind, Market, StreamName
 
 RECORDING: Final = ROOT.parent / "shared" / "data" / "binance" / "ws" / "spot-btc-eth-20240808.ndjson.gz"
 """Recorded traffic of a busy day; where it is not, the stand-in is recorded instead."""
-KINDS: Final = ((Kind.TRADE, ""), (Kind.TICKER, ""), (Kind.KLINE, "1m"), (Kind.DEPTH20, ""))
-"""What a cold start asks for of each symbol."""
+KINDS: Final = ((Kind.TICKER, ""), (Kind.MINI_TICKER, ""), (Kind.KLINE, "1m"), (Kind.DEPTH20, ""))
+"""What a cold start asks for of each symbol: kinds that speak every second or two, however calm the market is."""
 
 _WARM_UP_S: Final = 1.0
 _DRAIN_S: Final = 5.0
 _POLL_S: Final = 0.05
-_CATCH_UP_S: Final = 10.0
-_SETTLE_MAX_S: Final = 30.0
-_STAND_IN_S: Final = 5.0
+_CATCH_UP_S: Final = 15.0
+_SETTLE_MAX_S: Final = 60.0
+_STAND_IN_BYTES: Final = 32_768
 _STAND_IN_STREAMS: Final = tuple(
     f"{symbol}@{kind}" for symbol in ("btcusdt", "ethusdt") for kind in ("trade", "bookTicker", "depth@100ms")
 )
@@ -132,6 +132,8 @@ def measure_ingest(ground: Ground, rate: float, seconds: float) -> Sample:
     """
     recordings = [RECORDING] if RECORDING.is_file() else _record_stand_in(ground)
     streams = sorted({StreamName.parse(frame.name) for frame in read_frames(recordings)})
+    if not streams:
+        raise BenchError("the recording holds no message of a stream")
     source = (sys.executable, "-m", "loadtest.bench.ingest_source")
     with IngestStage(ground, lambda port: Launch((*source, str(port), *map(str, recordings)), {})) as stage:
         stage.watch(streams)
@@ -145,7 +147,8 @@ def measure_ingest(ground: Ground, rate: float, seconds: float) -> Sample:
 
 def measure_cold_start(ground: Ground, symbols: int) -> ColdStart:
     """Ask an ingestor that carries next to nothing for KINDS of so many symbols, and wait until all have spoken."""
-    env = {"HOST": LOOPBACK, "EXCHANGE": "simulate", "SIM_SYMBOLS": str(symbols), "SIM_TRADES_PER_SECOND": "1"}
+    # A calm market: the stand-in is to have time to answer.
+    env = {"HOST": LOOPBACK, "EXCHANGE": "simulate", "SIM_SYMBOLS": str(symbols), "SIM_TRADES_PER_SECOND": "0.2"}
     argv = (sys.executable, "-m", "app", "exchange")
     with IngestStage(ground, lambda port: Launch(argv, {**env, "PORT": str(port)})) as stage:
         # It first lives through the time that its start took. Where it has no core to do so, the result will say so.
@@ -177,7 +180,11 @@ def measure_cold_start(ground: Ground, symbols: int) -> ColdStart:
 
 
 def _record_stand_in(ground: Ground) -> list[Path]:
-    """Record a lively stand-in for a few seconds."""
+    """Record a lively stand-in for as long as it takes to fill _STAND_IN_BYTES."""
+
+    def recorded() -> int:
+        return sum(path.stat().st_size for path in folder.glob("*.ndjson.gz"))
+
     port, folder = free_port(), ground.directory / "recording"
     env = {"HOST": LOOPBACK, "PORT": str(port), "EXCHANGE": "simulate", "SIM_TRADES_PER_SECOND": "50"}
     record = (sys.executable, "-m", "exchange", "record", "--ws-base", f"ws://{LOOPBACK}:{port}")
@@ -186,7 +193,7 @@ def _record_stand_in(ground: Ground) -> list[Path]:
     with Child("recorded exchange", (sys.executable, "-m", "app", "exchange"), *where, env) as exchange:
         exchange.await_port(port)
         with Child("recorder", (*record, *options), *where):
-            time.sleep(_STAND_IN_S)
+            _await(lambda: recorded() >= _STAND_IN_BYTES, "nothing was recorded of the stand-in")
     return sorted(folder.glob("*.ndjson.gz"))
 
 

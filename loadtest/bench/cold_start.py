@@ -10,8 +10,6 @@ from binance.entrances import MESSAGES_PER_SECOND
 from binance.routes import MAX_STREAMS, batches
 from market.streams import Market
 
-LATE_S: Final = 0.2
-"""A stand-in whose market is further behind the clock has no core to itself, and answers late, in s."""
 CONNECTIONS_MAX: Final = 300
 """Connections that Binance admits in 5 minutes from one address ("WebSocket Streams", "Limits")."""
 
@@ -52,8 +50,8 @@ class ColdStart:
     """The most messages that came over one connection within a second."""
     refused: int
     """Connections that were refused, or closed for sending too much."""
-    exchange_late_s: float
-    """How far the stand-in's market was behind the clock in the end, in s."""
+    others_share: float
+    """Until the acknowledgement: how much of a core, of the two the busier one, something else took."""
 
     @property
     def beyond_plan_s(self) -> float:
@@ -71,11 +69,6 @@ class ColdStart:
                 self.refused > 0,
             )
         )
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether the stand-in itself was so late that the times say little about the ingestor."""
-        return self.exchange_late_s > LATE_S
 
     @property
     def line(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import psutil
 
-from loadtest.bench.cold_start import LATE_S, ColdStart, plan
+from loadtest.bench.cold_start import ColdStart, plan
 from loadtest.bench.ingest_frames import read_frames
 from loadtest.bench.processes import LOOPBACK, ROOT, BenchError, Child, free_port, get_json
 from loadtest.bench.samples import Sample, Usage
@@ -26,6 +26,7 @@ KINDS: Final = ((Kind.TICKER, ""), (Kind.MINI_TICKER, ""), (Kind.KLINE, "1m"), (
 _WARM_UP_S: Final = 1.0
 _DRAIN_S: Final = 5.0
 _POLL_S: Final = 0.05
+_LATE_S: Final = 0.2
 _CATCH_UP_S: Final = 15.0
 _SETTLE_MAX_S: Final = 60.0
 _STAND_IN_BYTES: Final = 32_768
@@ -151,21 +152,21 @@ def measure_cold_start(ground: Ground, symbols: int) -> ColdStart:
     env = {"HOST": LOOPBACK, "EXCHANGE": "simulate", "SIM_SYMBOLS": str(symbols), "SIM_TRADES_PER_SECOND": "0.2"}
     argv = (sys.executable, "-m", "app", "exchange")
     with IngestStage(ground, lambda port: Launch(argv, {**env, "PORT": str(port)})) as stage:
-        # It first lives through the time that its start took. Where it has no core to do so, the result will say so.
+        # It first lives through the time that its start took; where it has no core to do so, we begin anyway.
         with contextlib.suppress(BenchError):
-            _await(lambda: stage.exchange_late_s < LATE_S, "the stand-in does not keep up", _CATCH_UP_S)
+            _await(lambda: stage.exchange_late_s < _LATE_S, "the stand-in does not keep up", _CATCH_UP_S)
         listed = get_json(stage.exchange_port, "/api/v3/exchangeInfo")["symbols"]
         streams = [
             StreamName.of(Market.SPOT, listing["symbol"], kind, option) for listing in listed for kind, option in KINDS
         ]
         stage.watch(streams)
-        began = time.monotonic()
+        before, began = stage.usage(), time.monotonic()
         stage.ask_probe("want")
         _await(lambda: stage.subscribed >= len(streams), "the exchange has not acknowledged every stream")
-        acknowledged_s = time.monotonic() - began
+        acknowledged_s, usage = time.monotonic() - began, stage.usage().since(before)
         _await(lambda: stage.ask_probe("look")["spoke"] >= len(streams), "some streams stay silent")
         spoke_s = time.monotonic() - began
-        groups, late_s = stage.groups(), stage.exchange_late_s
+        groups = stage.groups()
         counted = get_json(stage.exchange_port, "/control/status")
     return ColdStart(
         plan=plan([stream.binance_name for stream in streams], [group["streams"] for group in groups]),
@@ -175,8 +176,15 @@ def measure_cold_start(ground: Ground, symbols: int) -> ColdStart:
         messages=counted["client_messages_total"],
         busiest_second=counted["busiest_second"][Market.SPOT],
         refused=counted["connections_refused_total"] + counted["rate_closed_total"],
-        exchange_late_s=late_s,
+        others_share=_others_share(usage),
     )
+
+
+def _others_share(usage: Usage) -> float:
+    """How much of a core something else took, of the busier one of the two."""
+    server_s = usage.processes["server"].total_s
+    around_s = sum(cpu.total_s for cpu in usage.processes.values()) - server_s
+    return max(0.0, usage.cores_s[0] - server_s, usage.cores_s[1] - around_s) / usage.at_s
 
 
 def _record_stand_in(ground: Ground) -> list[Path]:

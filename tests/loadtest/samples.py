@@ -26,7 +26,7 @@ A_COLD_START = ColdStart(
     messages=16,
     busiest_second=2,
     refused=0,
-    exchange_late_s=0.01,
+    others_share=0.02,
 )
 
 

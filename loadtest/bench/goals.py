@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from loadtest.bench import scenarios
-from loadtest.bench.samples import P99_LIMIT_MS, Connecting, Results
+from loadtest.bench.cold_start import ColdStart
+from loadtest.bench.samples import P99_LIMIT_MS, Connecting, Results, Sample
 from loadtest.bench.servers import NODE, STOCK, TICKCAST
 
+_LARGE: Final = 1000
 _COMPARE: Final = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
 
 
@@ -34,9 +36,14 @@ class Verdict(NamedTuple):
     @property
     def line(self) -> str:
         """`RATIO <name> <value> <goal> ok|MISSED`."""
-        value = "none" if self.value is None else f"{self.value:.3g}"
+        value = "none" if self.value is None else _text(self.value)
         outcome = "ok" if self.ok else "MISSED"
         return f"RATIO {self.goal.name} {value} {self.goal.relation}{self.goal.bound:g} {outcome}"
+
+
+def _text(value: float) -> str:
+    """Three digits, of large figures the whole number."""
+    return f"{value:.3g}" if value < _LARGE else f"{value:.0f}"
 
 
 def judge(goals: Sequence[Goal], results: Results) -> list[Verdict]:
@@ -86,6 +93,22 @@ def _slow_quarter(results: Results) -> float | None:
     return beside.p99_ms / without.p99_ms if beside and without and without.p99_ms else None
 
 
+def _ingest(figure: Callable[[Sample], float]) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        sample = results.sample(scenarios.INGEST, TICKCAST, scenarios.INGEST_RATE)
+        return figure(sample) if sample else None
+
+    return value
+
+
+def _cold_start(figure: Callable[[ColdStart], float]) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        start = results.cold_start(scenarios.COLD_START, TICKCAST)
+        return figure(start) if start else None
+
+    return value
+
+
 MAIN_GOALS: Final = (
     Goal("saturation_deliveries_vs_node", ">=", 6.0, _saturation_over(NODE)),
     Goal("saturation_deliveries_vs_python_socketio", ">=", 25.0, _saturation_over(STOCK)),
@@ -96,4 +119,9 @@ MORE_GOALS: Final = (
     Goal("idle_memory_per_connection_vs_node", "<=", 0.8, _idle(lambda cost: cost.memory_kb)),
     Goal("connect_cpu_per_connection_vs_node", "<=", 0.8, _idle(lambda cost: cost.cpu_us)),
     Goal("slow_quarter_p99_vs_without", "<=", 1.2, _slow_quarter),
+    Goal("ingest_messages_per_s", ">=", 20_000, _ingest(lambda sample: sample.delivered_per_s)),
+    Goal("ingest_lost", "<=", 0, _ingest(lambda sample: sample.published - sample.delivered)),
+    Goal("ingest_lag_p99_ms", "<", 50, _ingest(lambda sample: sample.p99_ms)),
+    Goal("cold_start_limits_exceeded", "<=", 0, _cold_start(lambda start: start.limits_exceeded)),
+    Goal("cold_start_beyond_plan_s", "<", 2, _cold_start(lambda start: start.beyond_plan_s)),
 )

@@ -45,6 +45,8 @@ def render(
 def _section(scenario: scenarios.Scenario, results: Results) -> list[str]:
     rows = [row for row in results.rows if row.scenario == scenario.name]
     parts = [f"<h2>{escape(scenario.name)}</h2>", _paragraph(scenario.explanation), _table(table(rows, results))]
+    if any(row.cold_start for row in rows):
+        return parts + [_paragraph(row.cold_start.line) for row in rows if row.cold_start]
     if any(row.connecting for row in rows):
         parts += _connecting_charts(rows)
     else:

@@ -1,5 +1,6 @@
 """Child processes on cores of their own: started, spoken to line by line, and ended by pid."""
 
+import http.client
 import json
 import os
 import select
@@ -19,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 START_S: Final = 20.0
 STOP_S: Final = 2.0
 _POLL_S: Final = 0.02
+_ANSWER_S: Final = 20.0
 
 
 class BenchError(Exception):
@@ -144,13 +146,28 @@ class Child:
         return self._process.stdin.fileno()
 
 
+def get_json(port: int, path: str) -> dict[str, Any]:
+    """The JSON object under `path`. Raises BenchError where there is none."""
+    try:
+        with _open(port, path, _ANSWER_S) as answer:
+            decoded: dict[str, Any] = json.loads(answer.read())
+            return decoded
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path} gives no answer: {error}") from error
+
+
+def _open(port: int, path: str, timeout_s: float) -> http.client.HTTPResponse:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    answer: http.client.HTTPResponse = opener.open(f"http://{LOOPBACK}:{port}{path}", timeout=timeout_s)
+    return answer
+
+
 def _is_ready(port: int, path: str) -> bool:
     try:
         if not path:
             with socket.create_connection((LOOPBACK, port), timeout=1):
                 return True
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{LOOPBACK}:{port}{path}", timeout=1) as answer:
+        with _open(port, path, 1) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except (OSError, urllib.error.URLError):
         return False

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from statistics import linear_regression
 from typing import Final
 
+from loadtest.bench.cold_start import ColdStart
+
 P99_LIMIT_MS: Final = 100.0
 """Later than this is not live any more: a rate counts as served below it."""
 DELIVERED_MIN: Final = 0.97
@@ -178,6 +180,7 @@ class Row:
     variant: str = ""
     sample: Sample | None = None
     connecting: Connecting | None = None
+    cold_start: ColdStart | None = None
     skipped: str = ""
 
 
@@ -195,6 +198,10 @@ class Results:
             if (row.scenario, row.server, row.variant) == (scenario, server, variant):
                 return row.sample
         return None
+
+    def cold_start(self, scenario: str, server: str) -> ColdStart | None:
+        """How a cold start went, if one was measured."""
+        return next((row.cold_start for row in self.rows if (row.scenario, row.server) == (scenario, server)), None)
 
     def connecting(self, scenario: str, server: str) -> Connecting | None:
         """What connecting cost, if it was measured."""

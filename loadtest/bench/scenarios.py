@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from loadtest.bench.frames import Parser
+from loadtest.bench.ingest import measure_cold_start, measure_ingest
 from loadtest.bench.metronome import Pace
 from loadtest.bench.processes import BenchError
 from loadtest.bench.samples import Results, Row, Sample
 from loadtest.bench.search import RateSearch
-from loadtest.bench.servers import Contestant
+from loadtest.bench.servers import TICKCAST, Contestant
 from loadtest.bench.stage import SLOW, Ground, Setup, Stage
 
 UNBATCHED: Final = "unbatched"
@@ -20,12 +21,16 @@ IDLE: Final = "idle connections"
 NGINX: Final = "through Nginx"
 MSGPACK: Final = "msgpack parser"
 POLLING: Final = "long polling"
+INGEST: Final = "ingest"
+COLD_START: Final = "cold start"
 
 SLOW_RATE: Final = "50/s"
 MEDIUM_RATE: Final = "400/s"
 FAST_RATE: Final = "1,000/s"
 _RATES: Final = {SLOW_RATE: 50, MEDIUM_RATE: 400, FAST_RATE: 1000}
 FLOOR_RATE: Final = _RATES[MEDIUM_RATE]
+INGEST_RATE: Final = "21,000/s"
+_INGEST_RATE: Final = 21_000.0
 ALL_READ: Final = "all read"
 QUARTER_STALLS: Final = "50 of 200 stopped reading"
 
@@ -39,6 +44,7 @@ _FIRST_STEP: Final = 0.7
 """Where the search begins: this part of what the unbatched CPU time promises."""
 NARROW: Final = 0.8
 _SLOW_QUARTER_RATE_MAX: Final = 1000.0
+_COLD_SYMBOLS: Final = 500
 
 
 class Scenario(NamedTuple):
@@ -171,6 +177,17 @@ def _polling(ground: Ground, contestant: Contestant, _results: Results) -> Itera
         yield Row(POLLING, contestant.name, "10/s", stage.measure(Pace(10), 5.0))
 
 
+def _ingest(ground: Ground, contestant: Contestant, _results: Results) -> Iterator[Row]:
+    """The peers have no such part."""
+    if contestant.name == TICKCAST:
+        yield Row(INGEST, TICKCAST, INGEST_RATE, measure_ingest(ground, _INGEST_RATE, 5.0))
+
+
+def _cold_start(ground: Ground, contestant: Contestant, _results: Results) -> Iterator[Row]:
+    if contestant.name == TICKCAST:
+        yield Row(COLD_START, TICKCAST, cold_start=measure_cold_start(ground, _COLD_SYMBOLS))
+
+
 MAIN_SCENARIOS: Final = (
     Scenario(
         UNBATCHED,
@@ -203,4 +220,18 @@ MORE_SCENARIOS: Final = (
     Scenario(NGINX, "200 clients, 5 streams, 50 updates/s, through the Nginx that we ship.", _through_nginx),
     Scenario(MSGPACK, "200 clients, 5 streams, 50 updates/s, with socket.io-msgpack-parser's packets.", _msgpack),
     Scenario(POLLING, "100 clients over long polling, 5 streams, 10 updates/s.", _polling),
+    Scenario(
+        INGEST,
+        "One ingestor alone: recorded frames of Binance (trade, bookTicker, depth; simulated ones where there is no "
+        "recording) go over one WebSocket to it and through Redis to a process that looks at them. Server: the "
+        "ingestor, publisher: what plays the exchange, delivery: a message; lags run from the moment a frame was due.",
+        _ingest,
+    ),
+    Scenario(
+        COLD_START,
+        f"{_COLD_SYMBOLS} symbols x 4 kinds (ticker, miniTicker, kline, depth20), asked of an ingestor that carries "
+        "nearly nothing. The stand-in keeps Binance's limits and counts. A SUBSCRIBE takes 200 names or 4,096 bytes; "
+        "Binance reads 5 messages a second from a connection and we send at most 2 in 0.7 s, which makes the plan.",
+        _cold_start,
+    ),
 )

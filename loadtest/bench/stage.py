@@ -166,7 +166,7 @@ class Stage:
 
     def _start(self) -> None:
         redis_port, port = free_port(), free_port()
-        redis = self._spawn("redis", _redis_argv(redis_port, self._ground.directory))
+        redis = self._spawn("redis", redis_argv(redis_port, self._ground.directory))
         redis.await_port(redis_port)
         url = f"redis://{LOOPBACK}:{redis_port}/0"
         launch = self._contestant.launch(port, url, self._setup.parser)
@@ -207,6 +207,7 @@ class Stage:
         return child
 
 
-def _redis_argv(port: int, directory: Path) -> tuple[str, ...]:
+def redis_argv(port: int, directory: Path) -> tuple[str, ...]:
+    """The command of a Redis that keeps nothing on disk."""
     options = ("--bind", LOOPBACK, "--save", "", "--appendonly", "no", "--dir", str(directory))
     return ("redis-server", "--port", str(port), *options)

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from binance.entrances import MESSAGES_PER_SECOND
+from binance.routes import MAX_STREAMS
+from loadtest.bench.cold_start import CONNECTIONS_MAX
 from loadtest.bench.samples import BUSY, DISTURBED, Results, Row, Sample
 from loadtest.bench.scenarios import MEDIUM_RATE
 from loadtest.bench.servers import TICKCAST
+from market.streams import Market
 
 
 class Table(NamedTuple):
@@ -23,6 +27,10 @@ _SAMPLE_HEAD: Final = (
 _CONNECTING_HEAD: Final = (
     *("server", "clients", "connects/s", "CPU us", "user", "system", "memory KB", "CPU x", "memory x"),
 )
+_COLD_START_HEAD: Final = (
+    *("server", "streams", "connections", "on fullest", "SUBSCRIBEs", "planned s", "acknowledged s", "all spoke s"),
+    *("messages", "in 1 s", "refused", "others"),
+)
 
 LEGEND: Final = (
     "CPU us: the server's CPU time per delivery (idle connections: per client). core 1: how busy the other core was, "
@@ -34,6 +42,8 @@ LEGEND: Final = (
 
 def table(rows: Sequence[Row], results: Results) -> Table:
     """All rows of one scenario."""
+    if any(row.cold_start for row in rows):
+        return Table(_COLD_START_HEAD, [_cold_start_cells(row) for row in rows])
     if any(row.connecting for row in rows):
         return Table(_CONNECTING_HEAD, [_connecting_cells(row, results) for row in rows])
     return Table(_SAMPLE_HEAD, [_sample_cells(row, results) for row in rows])
@@ -56,6 +66,8 @@ def line_of(row: Row) -> str:
     elif row.connecting:
         cost = row.connecting
         words += f": {cost.connects_per_s:,.0f} connects/s, {cost.cpu_us:.0f} us and {cost.memory_kb:.1f} KB each"
+    elif row.cold_start:
+        words += f": {row.cold_start.line}"
     else:
         words += f": skipped, {row.skipped}"
     return words
@@ -94,6 +106,8 @@ def warnings(results: Results) -> list[str]:
             f"WARNING: during {disturbed} of {len(samples)} measurements something else took more than {DISTURBED:.0%} "
             "of the server's core: repeat this run on a quiet machine"
         )
+    if any(row.cold_start and row.cold_start.others_share > DISTURBED for row in results.rows):
+        lines.append("WARNING: something else ran during the cold start, whose times are mostly the stand-in's then")
     if limited:
         lines.append(
             f"WARNING: during {limited} of {len(samples)} measurements the generator's core was busier than {BUSY:.0%}"
@@ -134,6 +148,26 @@ def _sample_cells(row: Row, results: Results) -> tuple[str, ...]:
         "+".join(f"{sample.share(name):.0%}" for name in _AROUND if name in sample.usage.processes),
         f"{sample.others_share:.0%}" + ("!" if sample.disturbed else ""),
         *_factors(ours, sample),
+    )
+
+
+def _cold_start_cells(row: Row) -> tuple[str, ...]:
+    if row.cold_start is None:
+        return (row.server, f"skipped: {row.skipped}")
+    start = row.cold_start
+    return (
+        row.server,
+        f"{start.plan.streams:,}",
+        f"{start.connections} of {CONNECTIONS_MAX}",
+        f"{start.plan.fullest} of {MAX_STREAMS:,}",
+        str(start.plan.messages),
+        f"{start.plan.seconds:.1f}",
+        f"{start.acknowledged_s:.2f}",
+        f"{start.spoke_s:.2f}",
+        str(start.messages),
+        f"{start.busiest_second} of {MESSAGES_PER_SECOND[Market.SPOT]}",
+        str(start.refused),
+        f"{start.others_share:.0%}" + ("!" if start.others_share > DISTURBED else ""),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from loadtest.bench import scenarios
+from loadtest.bench.cold_start import ColdStart, Plan
 from loadtest.bench.samples import Connecting, Cpu, Results, Row, Sample, Usage
 from loadtest.bench.servers import NODE, STOCK, TICKCAST
 
@@ -16,6 +17,16 @@ A_SAMPLE = Sample(
     p99_ms=20.0,
     rss_mb=80.0,
     usage=Usage(1.0, {"server": Cpu(0.3, 0.5), "receiver": Cpu(0.1, 0.2), "redis": Cpu(0.0, 0.1)}, (0.9, 0.5)),
+)
+A_COLD_START = ColdStart(
+    Plan(streams=2000, connections=8, fullest=300, messages=2, seconds=0.0),
+    acknowledged_s=0.5,
+    spoke_s=6.0,
+    connections=8,
+    messages=16,
+    busiest_second=2,
+    refused=0,
+    others_share=0.02,
 )
 
 
@@ -43,4 +54,9 @@ def results() -> Results:
             Row(scenarios.IDLE, server, connecting=connecting(cpu_s=cpu_s, memory_bytes=int(cpu_s * 2**26))),
             Row(scenarios.MSGPACK, server, skipped="it has no <such> parser"),
         ]
+    ingest = replace(A_SAMPLE, clients=1, published=105_000, delivered=105_000, usage=replace(A_SAMPLE.usage, at_s=5.0))
+    rows += [
+        Row(scenarios.INGEST, TICKCAST, scenarios.INGEST_RATE, ingest),
+        Row(scenarios.COLD_START, TICKCAST, cold_start=A_COLD_START),
+    ]
     return Results(rows, {"1 a write": A_SAMPLE})

@@ -24,6 +24,11 @@ def test_each_goal_is_one_line_with_its_value_and_what_was_wanted() -> None:
         "RATIO idle_memory_per_connection_vs_node 0.5 <=0.8 ok",
         "RATIO connect_cpu_per_connection_vs_node 0.5 <=0.8 ok",
         "RATIO slow_quarter_p99_vs_without 1.1 <=1.2 ok",
+        "RATIO ingest_messages_per_s 21000 >=20000 ok",
+        "RATIO ingest_lost 0 <=0 ok",
+        "RATIO ingest_lag_p99_ms 20 <50 ok",
+        "RATIO cold_start_limits_exceeded 0 <=0 ok",
+        "RATIO cold_start_beyond_plan_s 0.5 <2 ok",
     ]
 
 
@@ -43,6 +48,17 @@ def test_a_figure_that_is_worse_misses_its_goal() -> None:
         "RATIO saturation_deliveries_vs_python_socketio 20 >=25 MISSED",
         "RATIO saturation_p99_ms 100 <100 MISSED",
     ]
+
+
+def test_one_message_less_misses_a_goal() -> None:
+    found = results()
+    found.rows = [
+        replace(row, sample=replace(row.sample, delivered=row.sample.delivered - 1))
+        if row.scenario == scenarios.INGEST and row.sample
+        else row
+        for row in found.rows
+    ]
+    assert "RATIO ingest_lost 1 <=0 MISSED" in lines(found)
 
 
 @pytest.mark.parametrize(

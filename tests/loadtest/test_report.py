@@ -13,7 +13,7 @@ from loadtest.bench.page import render
 from loadtest.bench.samples import Cpu, Results, Row, Usage
 from loadtest.bench.servers import NODE, TICKCAST
 from loadtest.bench.tables import as_text, capacity_lines, line_of, table, warnings
-from tests.loadtest.samples import A_SAMPLE, results
+from tests.loadtest.samples import A_COLD_START, A_SAMPLE, results
 
 ALL = scenarios.MAIN_SCENARIOS + scenarios.MORE_SCENARIOS
 
@@ -118,6 +118,23 @@ def test_a_run_on_a_busy_machine_says_so() -> None:
     assert second.startswith("WARNING: during 1 of 2 measurements the generator")
     assert first in unescape(render(ALL, found, [], {}))
     assert warnings(Results(found.rows[1:])) == []
+
+
+def test_a_cold_start_is_told_with_its_arithmetic() -> None:
+    found = results()
+    content = table(rows_of(scenarios.COLD_START, found), found)
+    cells = dict(zip(content.head, content.rows[0], strict=True))
+    assert cells["connections"] == "8 of 300"
+    assert cells["in 1 s"] == "2 of 5"
+    assert "300 on the fullest (Binance: 1,024): 2 SUBSCRIBE messages" in page()
+    assert line_of(rows_of(scenarios.COLD_START, found)[0]).startswith("cold start: tickcast: 2,000 streams on 8 conn")
+
+
+def test_a_cold_start_beside_other_work_is_doubtful() -> None:
+    slow = Row(scenarios.COLD_START, TICKCAST, cold_start=replace(A_COLD_START, others_share=0.6))
+    found = Results([slow])
+    assert "60%!" in table([slow], found).rows[0]
+    assert warnings(found)[0].startswith("WARNING: something else ran during the cold start")
 
 
 def test_what_the_generator_can_take_and_took_is_said() -> None:

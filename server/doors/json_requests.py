@@ -297,14 +297,15 @@ def _historical_klines(message: ClientMessage) -> HistoricalKlines:
         if not isinstance(value, str) or not value:
             raise _bad(f"{name} is required")
     market = _market(message.market) or (Market.FUTURES if message.is_futures is True else Market.SPOT)
-    limit = _whole_number(message.limit, "limit")
+    limit = _whole_number(message.limit, f"limit must be a whole number between 1 and {MAX_ROWS}")
     return HistoricalKlines(
         message.symbol,
         market,
         message.interval,
         DEFAULT_ROWS if limit is None else min(limit, MAX_ROWS),
-        _whole_number(message.start_time, "startTime") or None,  # 0 is what a client sends that means none
-        _whole_number(message.end_time, "endTime") or None,
+        _whole_number(message.start_time, "startTime must be in ms since the epoch")
+        or None,  # 0 is what a client sends that means none
+        _whole_number(message.end_time, "endTime must be in ms since the epoch") or None,
     )
 
 
@@ -333,15 +334,15 @@ def _market(value: object) -> Market | None:
     return market
 
 
-def _whole_number(value: object, name: str) -> int | None:
-    """A number, also one that a client sends as text."""
+def _whole_number(value: object, wrong: str) -> int | None:
+    """A number, also one that a client sends as text. Raises MarketError (`wrong`)."""
     if value is None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    number: int = _convert(value, int, f"{name} must be a whole number", strict=False)
+    number: int = _convert(value, int, wrong, strict=False)
     if not 0 <= number < 1 << 53:
-        raise _bad(f"{name} must be a whole number")
+        raise _bad(wrong)
     return number
 
 

@@ -3,6 +3,7 @@
 Refusals are raised as MarketError or RestError and take their shape in rest_guard.py.
 """
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -29,6 +30,7 @@ from server.metrics import CONTENT_TYPE, ReplicaMetrics
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
 
+_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,15}\Z")  # ms since the epoch has 13 digits
 _KLINE_PARAMETERS: Final = ("market", "interval", "limit", "startTime", "endTime")
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode
@@ -216,7 +218,7 @@ def _kline_query(request: web.Request) -> KlineQuery:
 def _whole_number(text: str | None, name: str) -> int | None:
     if text is None or text == "":
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):  # noqa: PLR2004 # ms since the epoch has 13
+    if not _WHOLE_NUMBER.match(text):
         raise MarketError(Code.BAD_REQUEST, f"{name} must be a whole number")
     return int(text)
 

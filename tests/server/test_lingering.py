@@ -13,6 +13,8 @@ from tests.server.conftest import until
 from tests.server.test_hub import LINGER_S, RESUME_S, TICKER, TRADES, Plain, Reader, Setup, setup
 
 __all__ = ["setup"]  # the fixture
+LONG_S = 0.8
+"""Long enough for half of it not to become the whole on a busy machine."""
 BOOK = StreamName.parse("btcusdt@book")
 
 
@@ -33,12 +35,13 @@ async def _channel(name: str) -> Channel:
     return Channel(StreamName.parse(name), asyncio.get_running_loop().create_future())
 
 
-async def test_the_time_begins_anew_with_the_last_one_who_leaves(lingering: Lingering, closed: list[str]) -> None:
+async def test_the_time_begins_anew_with_the_last_one_who_leaves(closed: list[str]) -> None:
     """Not with the first: who reconnects twice within the time finds the stream open."""
+    lingering = Lingering(lambda channel: closed.append(str(channel.stream)), linger_s=LONG_S)
     channel = await _channel("btcusdt@ticker")
-    for _ in range(4):
+    for _ in range(3):
         lingering.begin(channel)
-        await asyncio.sleep(LINGER_S * 0.6)
+        await asyncio.sleep(LONG_S / 2)
     assert closed == []
     await until(lambda: closed == [str(TICKER)], "closed in the end")
     assert len(lingering) == 0
@@ -74,6 +77,7 @@ async def test_only_so_many_streams_are_kept_those_that_were_left_last(
 
 
 async def test_a_sole_subscriber_to_trades_that_returns_later_than_others_would_misses_nothing(setup: Setup) -> None:
+    setup.hub._lingering._resume_s = 5.0
     reader, encoding = Reader(), Plain()
     await setup.join(reader, TRADES, encoding)
     sent = await setup.publish(TRADES, b"0", b"1")
@@ -84,11 +88,12 @@ async def test_a_sole_subscriber_to_trades_that_returns_later_than_others_would_
 
 
 async def test_who_leaves_twice_finds_the_stream_open_each_time(setup: Setup) -> None:
+    setup.hub._lingering._linger_s = LONG_S
     encoding = Plain()
-    for _ in range(4):
+    for _ in range(3):
         reader = Reader()
         await setup.join(reader, TICKER, encoding)
         setup.hub.drop(reader)
-        await asyncio.sleep(LINGER_S * 0.6)
+        await asyncio.sleep(LONG_S / 2)
     assert setup.hub.streams == [TICKER]
     await until(lambda: setup.hub.streams == [], "closed in the end")

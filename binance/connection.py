@@ -20,6 +20,8 @@ from binance.watchdog import Watchdog
 from market.backoff import Backoff
 from market.streams import StreamName
 
+OPENING_S: Final = 10.0
+"""How long a new connection may take to open before its streams count as lost, in s."""
 HEALTHY_S: Final = 10.0
 """A session that has lived for so long ends an episode of troubles, in s."""
 
@@ -61,7 +63,13 @@ class Connection:
         self._shutdown_at = -math.inf
         self._last_message_us = 0
         self._task: asyncio.Task[None] | None = None
+        self._opening_until = time.monotonic() + OPENING_S
         self._log = structlog.get_logger(__name__).bind(url=upstream.url(route))
+
+    @property
+    def lost(self) -> bool:
+        """Whether it should be open and is not: it was, or has tried for OPENING_S."""
+        return not self.connected and time.monotonic() > self._opening_until
 
     @property
     def confirmed(self) -> frozenset[str]:
@@ -266,6 +274,7 @@ class Connection:
         settled = any(session.is_open and session.is_settled for session in self._sessions)
         if (connected, settled) != (self.connected, self.settled):
             self.connected, self.settled = connected, settled
+            self._opening_until = -math.inf
             self._on_state()
 
 

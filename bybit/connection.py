@@ -32,6 +32,8 @@ _ATTEMPTS_PERIOD_S: Final = 300.0
 _REQUESTS: Final = 10
 _REQUESTS_PERIOD_S: Final = 1.0
 
+OPENING_S: Final = 10.0
+"""How long a new connection may take to open before its streams count as lost, in s."""
 PING_S: Final = 20.0
 """How often Bybit wants to be pinged, in s."""
 PONG_S: Final = 10.0
@@ -111,6 +113,7 @@ class Connection:
         self._any_told = 0.0
         """When any of them has last said something."""
         self._task: asyncio.Task[None] | None = None
+        self._opening_until = time.monotonic() + OPENING_S
         self._log = logger.bind(url=url)
 
     @property
@@ -122,6 +125,11 @@ class Connection:
     def refused(self) -> frozenset[str]:
         """The wanted topics that the server would not take."""
         return frozenset(self._subscriptions.refused)
+
+    @property
+    def lost(self) -> bool:
+        """Whether its streams go without it: it was open, or has been opening for too long."""
+        return not self.connected and time.monotonic() > self._opening_until
 
     @property
     def stalled(self) -> frozenset[StreamName]:
@@ -355,6 +363,8 @@ class Connection:
 
     def _set_connected(self, *, up: bool) -> None:
         self.connected = up
+        if up:
+            self._opening_until = -math.inf
         self.settled = up and self._subscriptions.is_settled()
         self._on_state()
 

@@ -29,8 +29,9 @@ class Feed:
 
     @property
     def connected(self) -> bool:
-        """Whether there are streams, and every connection that they need is open."""
-        return bool(self._workers) and all(worker.connected for worker in self._workers.values())
+        """Whether some connection is open, and none is lost: one that is just being opened is missed by nobody yet."""
+        connections = self.connections
+        return any(one.connected for one in connections) and not any(one.lost for one in connections)
 
     @property
     def connected_groups(self) -> set[GroupKey]:

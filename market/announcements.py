@@ -66,7 +66,8 @@ class UpstreamFigures(msgspec.Struct, frozen=True):
 class FeedStatus(msgspec.Struct, frozen=True):
     """How an ingestor stands; sent every REPEAT_S and at once when a connection comes or goes.
 
-    `connected` is true while every connection that its streams need is open; `last_message_ms` is
+    `connected` is true while it has an open connection and none is lost (one that is just being opened
+    is not); `last_message_ms` is
     when the exchange last sent it anything (ms since the epoch, 0 = never). `stalled` names streams
     (text form, STALLED_NAMED at most) that stay silent on a connection that is well. The rest says how its
     memory of event streams and its books stand.

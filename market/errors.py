@@ -11,6 +11,7 @@ class Code(StrEnum):
     INVALID_SYMBOL = "invalid_symbol"
     UNKNOWN_SYMBOL = "unknown_symbol"
     NOT_TRADING = "not_trading"
+    NOT_SUBSCRIBED = "not_subscribed"
     TOO_MANY_STREAMS = "too_many_streams"
     TOO_MANY_BOOKS = "too_many_books"
     MESSAGE_TOO_LARGE = "message_too_large"

@@ -24,7 +24,7 @@ def typed_streams(
     """The streams of a typed request of documents 000 and 001: one per symbol, `ALL` as `*`.
 
     `options`: `interval` of kline and continuousKline (1m), depth `level` 5|10|20 (20), markPrice
-    `updateSpeed` 1s|3s (1s).
+    `updateSpeed` 1s|3s (1s). A continuousKline symbol without a contract type means the perpetual one.
     Raises MarketError (bad_request, invalid_stream, invalid_symbol).
     """
     kind = _STREAM_TYPES.get(stream_type)
@@ -36,7 +36,7 @@ def typed_streams(
         kind = _depth_kind(options.get("level", 20))
     option = _option(kind, options)
     place = Market.FUTURES if kind in FUTURES_ONLY else market or Market.SPOT
-    return [StreamName.of(place, ALL if symbol.upper() == "ALL" else symbol, kind, option) for symbol in symbols]
+    return [StreamName.of(place, _symbol(kind, symbol), kind, option) for symbol in symbols]
 
 
 def asset_stream(asset: str, kind: Kind = Kind.TICKER) -> StreamName:
@@ -47,6 +47,12 @@ def asset_stream(asset: str, kind: Kind = Kind.TICKER) -> StreamName:
 def asset_of(symbol: str) -> str:
     """The base asset that `asset_stream` made this symbol of, in upper case."""
     return symbol.upper().removesuffix(QUOTE)
+
+
+def _symbol(kind: Kind, symbol: str) -> str:
+    if symbol.upper() == "ALL":
+        return ALL
+    return f"{symbol}_perpetual" if kind is Kind.CONTINUOUS_KLINE and "_" not in symbol else symbol
 
 
 def _depth_kind(level: object) -> Kind:

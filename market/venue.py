@@ -31,6 +31,10 @@ class VenueConnection(Protocol):
     """Whether the exchange has answered for every stream that is wanted."""
 
     @property
+    def lost(self) -> bool:
+        """Whether its streams go without it: it was open, or has been opening for too long."""
+
+    @property
     def last_message_ms(self) -> int:
         """When the latest message came, in ms since the epoch; 0 = none yet."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Channel:
     """One stream that this replica receives: its latest message, its recent past, and its groups."""
 
-    __slots__ = ("every", "groups", "last", "linger", "pins", "ready", "ring", "stream")
+    __slots__ = ("every", "groups", "last", "pins", "ready", "ring", "stream")
 
     def __init__(self, stream: StreamName, ready: asyncio.Future[None]) -> None:
         self.stream = stream
@@ -42,7 +42,6 @@ class Channel:
         """The open ALL that this stream is part of: its members get the messages too."""
         self.pins = 0
         """How many callers between `prepare` and `release` keep the channel open."""
-        self.linger: asyncio.TimerHandle | None = None
 
     @property
     def wanted(self) -> bool:

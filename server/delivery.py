@@ -130,7 +130,6 @@ class Delivery:
         self._check = loop.call_later(_CHECK_S, self._let_go_of_the_slow) if self._lagging else None
         limit = loop.time() - self._lag_limit_s
         for lagger in [lagger for lagger, since in self._lagging.items() if since < limit]:
-            self.slow_consumers_total += 1
             lagger.let_go()
 
 
@@ -138,7 +137,7 @@ class Lagger(Protocol):
     """A client's sending side, as far as lagging goes."""
 
     def let_go(self) -> None:
-        """Close the client as a slow consumer."""
+        """Close the client as a slow consumer, and count it."""
 
 
 class Outbox:
@@ -196,8 +195,7 @@ class Outbox:
         else:
             for frame in batch.frames:
                 if not self._backlog.add(frame):
-                    self._delivery.slow_consumers_total += 1
-                    self._on_slow()
+                    self.let_go()
                     return
 
     def forget(self, stream: StreamName, encoding: Encoding) -> None:
@@ -235,7 +233,8 @@ class Outbox:
             self.transport.write(batch.deflated if self._deflate else batch.plain)
 
     def let_go(self) -> None:
-        """Close the client as a slow consumer."""
+        """Close the client as a slow consumer, and count it."""
+        self._delivery.slow_consumers_total += 1
         self._on_slow()
 
     def close(self) -> None:

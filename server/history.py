@@ -41,7 +41,7 @@ class KlineQuery(NamedTuple):
         if self.interval not in INTERVALS[self.market]:
             raise MarketError(Code.BAD_REQUEST, f"Invalid interval: {self.interval[:20]}")
         if not 1 <= self.limit <= MAX_ROWS:
-            raise MarketError(Code.BAD_REQUEST, f"limit must be 1 to {MAX_ROWS}; ask for more in several requests")
+            raise MarketError(Code.BAD_REQUEST, f"limit must be between 1 and {MAX_ROWS}")
         for name, at_ms in (("startTime", self.start_ms), ("endTime", self.end_ms)):
             if at_ms is not None and not 0 <= at_ms <= LATEST_MS:
                 raise MarketError(Code.BAD_REQUEST, f"{name} must be in ms since the epoch, 0 to {LATEST_MS}")

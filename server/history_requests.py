@@ -6,6 +6,7 @@ from market.errors import Code, MarketError
 from market.streams import ALL, ARRAY, Kind, Market, StreamName
 from server.catalogs import Catalogs
 from server.history import DEFAULT_ROWS, KlineQuery
+from server.shapes import in_words
 
 
 class _Body(msgspec.Struct, rename="camel"):
@@ -27,7 +28,7 @@ def parse_kline_query(data: object) -> KlineQuery:
     try:
         body = msgspec.convert(data, _Body)
     except msgspec.ValidationError as error:
-        raise MarketError(Code.BAD_REQUEST, f"{error}; expected {{symbol, interval, limit, ...}}") from None
+        raise MarketError(Code.BAD_REQUEST, f"{in_words(error)}; expected {{symbol, interval, limit, ...}}") from None
     if not body.symbol:
         raise MarketError(Code.BAD_REQUEST, "Symbol is required")
     if not body.interval:

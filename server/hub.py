@@ -8,6 +8,7 @@ between, `join` and the door's reply. Whatever arrives later is sent after the r
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ import structlog
 from bus.base import Bus
 from market.announcements import DEMAND_TOPIC, MAX_STREAMS_PER_REPLICA, REPEAT_S, Demand, encode
 from market.errors import Code, MarketError
+from market.freshness import fresh_ms
 from market.messages import Message
+from market.ring import RESUME_S
 from market.streams import Kind, Market, StreamName
 from market.symbols import Catalog
 from server.arbiter import Figures as ArbitrationFigures
@@ -28,11 +31,10 @@ from server.encodings import Encoding
 from server.every import EveryChannel, EveryGroup, every_of, is_every
 from server.frames import Frame
 from server.groups import Beats, Figures, Group, Pace
+from server.lingering import LINGER_S, Lingering
 from server.repairs import Repairs
 from server.resume import Resume
 
-LINGER_S: Final = 5.0
-"""How long the bus subscription of a stream outlives its last member, in s."""
 CATCH_UP_S: Final = 0.5
 """How far one replica may be behind another for a client to move without a message coming twice, in s."""
 _CATCH_UP_STEP_S: Final = 0.02
@@ -44,13 +46,20 @@ class Hub:
     """All channels of one replica. `deliver` is the bus's handler."""
 
     def __init__(
-        self, bus: Bus, replica: str, delivery: Delivery, always: Iterable[StreamName] = (), linger_s: float = LINGER_S
+        self,
+        bus: Bus,
+        replica: str,
+        delivery: Delivery,
+        always: Iterable[StreamName] = (),
+        *,
+        linger_s: float = LINGER_S,
+        resume_s: float = RESUME_S,
     ) -> None:
         self._bus = bus
         self._replica = replica
         self._delivery = delivery
         self._always = tuple(always)
-        self._linger_s = linger_s
+        self._lingering = Lingering(self._close_if_unwanted, linger_s, resume_s)
         self._channels: dict[StreamName, Channel] = {}
         self._trading: dict[Market, tuple[str, ...]] = {}
         self._beats = Beats()
@@ -74,17 +83,17 @@ class Hub:
         await self.prepare(self._always)  # never released: pinned for good
 
     async def close(self) -> None:
-        """Stop announcing and tell ingestors that nothing is wanted here any more."""
+        """Stop announcing.
+
+        What is wanted here stays leased for LEASE_S: whoever moves to another replica misses nothing meanwhile.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.books.close()
         await self.repairs.close()
         self._beats.close()
-        for channel in self._channels.values():
-            if channel.linger:
-                channel.linger.cancel()
-        await self._bus.announce(DEMAND_TOPIC, encode(Demand(self._replica, [])))
+        self._lingering.close()
 
     async def prepare(self, streams: Iterable[StreamName]) -> None:
         """Open a channel for each of `streams` and look up its last value; pairs with `release`.
@@ -144,6 +153,7 @@ class Hub:
         wants by name comes once, at the pace of the name, whichever was joined first.
         """
         channel = self._channels[stream]
+        self._lingering.end(channel)
         self.leave(connection, stream, encoding)
         group = channel.groups.get((encoding, pace))
         if group is None:
@@ -302,11 +312,17 @@ class Hub:
             stored = await self._bus.get([channel.stream.last_key for channel in channels])
             for channel, data in zip(channels, stored, strict=True):
                 if data is not None and channel.last is None:
-                    channel.begin(Message.decode(channel.stream, data))
+                    self._begin_with(channel, Message.decode(channel.stream, data))
             await self.books.load(channels)
         finally:
             for channel in channels:
                 channel.ready.set_result(None)
+
+    @staticmethod
+    def _begin_with(channel: Channel, kept: Message) -> None:
+        """Show the cache's value until the stream speaks: what may have been replaced, unheard, is not the latest."""
+        if time.time_ns() // 1000 - kept.received_us <= fresh_ms(channel.stream) * 1000:
+            channel.begin(kept)
 
     def _after_gap(self, stream: StreamName, encoding: Encoding) -> Frame | None:
         """What a client gets that has missed messages of an event stream: of a book a snapshot."""
@@ -314,15 +330,12 @@ class Hub:
         return channel.renewal(encoding) if isinstance(channel, BookChannel) else None
 
     def _linger(self, channel: Channel) -> None:
-        """Close a channel that nobody wants, but only if nobody wants it a little later either."""
-        if channel.wanted or channel.linger:
-            return
-        loop = asyncio.get_running_loop()
-        channel.linger = loop.call_later(self._linger_s, self._close_if_unwanted, channel)
+        """Close a channel that nobody wants, but only if nobody wants it for a while."""
+        if not channel.wanted:
+            self._lingering.begin(channel)
 
     def _close_if_unwanted(self, channel: Channel) -> None:
-        channel.linger = None
-        if channel.wanted:
+        if channel.wanted:  # by a caller between `prepare` and `release`, who lets it linger again
             return
         self._demand_changed.set()
         self._spawn(self._unsubscribe(self._close(channel)))
@@ -330,9 +343,8 @@ class Hub:
     def _close(self, channel: Channel) -> list[StreamName]:
         """Forget a channel, with ALL the parts that nobody wants by name; what the bus need not bring any more."""
         del self._channels[channel.stream]
+        self._lingering.end(channel)
         if not isinstance(channel, EveryChannel):
-            if channel.linger:
-                channel.linger.cancel()
             return [channel.stream]
         parts = [channel.remove(part.stream) for part in tuple(channel.parts)]
         return [stream for part in parts if not part.wanted for stream in self._close(part)]

@@ -1,6 +1,7 @@
 """What a replica knows of its own health: does it hear the bus, and how does the exchange's feed stand."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +15,8 @@ from market.announcements import CANARY_TOPIC, FEED_TOPIC, LEASE_S, Canary, Feed
 CANARY_EVERY_S: Final = 1.0
 DEAF_AFTER_S: Final = 3.0
 """Without a canary for this long the replica is not ready."""
+LOST_AFTER_S: Final = 1.0
+"""How long no ingestor may have its feed before clients are told, in s."""
 MAX_INGESTORS: Final = 1000
 
 log = structlog.get_logger(__name__)
@@ -36,6 +39,8 @@ class Liveness:
         self._on_feed_change = on_feed_change
         self._heard_at: float | None = None
         self._feeds: dict[str, tuple[float, FeedStatus]] = {}
+        self._lost_at: float | None = -math.inf
+        """Since when no ingestor has its feed; None while one has."""
         self._task: asyncio.Task[None] | None = None
         self.round_trip_us = 0
         """How long the latest canary took over the bus, in us."""
@@ -66,14 +71,22 @@ class Liveness:
 
     @property
     def exchange(self) -> str:
-        """`connected` while some ingestor has all its connections, else `disconnected`."""
-        return "connected" if any(feed.connected for feed in self.feeds) else "disconnected"
+        """`connected` while some ingestor has its feed, `disconnected` when none has had it for LOST_AFTER_S."""
+        is_lost = self._lost_at is not None and time.monotonic() - self._lost_at >= LOST_AFTER_S
+        return "disconnected" if is_lost else "connected"
 
     async def _sing(self) -> None:
         while True:
             await self._bus.announce(CANARY_TOPIC, encode(Canary(self._replica, time.time_ns() // 1000)))
             await asyncio.sleep(CANARY_EVERY_S)
-            self._on_feed_change(self.exchange, self._source)
+            self._judge()
+
+    def _judge(self) -> None:
+        if any(feed.connected for feed in self.feeds):
+            self._lost_at = None
+        elif self._lost_at is None:
+            self._lost_at = time.monotonic()
+        self._on_feed_change(self.exchange, self._source)
 
     def _hear(self, body: bytes) -> None:
         try:
@@ -96,4 +109,4 @@ class Liveness:
         if len(self._feeds) < MAX_INGESTORS:
             self._feeds[status.ingestor] = (now, status)
         self._source = status.source
-        self._on_feed_change(self.exchange, self._source)
+        self._judge()

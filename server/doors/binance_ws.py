@@ -91,6 +91,11 @@ class BinanceConnection(RawConnection):
         self.is_lost = False
         self._asked = b""
 
+    @property
+    def name(self) -> str:
+        """The path at which it came: clients of Binance's have no names."""
+        return self.entrance.path
+
     def ping(self) -> None:
         """Ask for a pong with a copy of the time in ms."""
         self._asked = b"%d" % (time.time_ns() // 1_000_000)
@@ -103,7 +108,7 @@ class BinanceConnection(RawConnection):
 
     def timed_out(self) -> None:
         """The client did not answer a ping in time."""
-        self.ws.let_go(CloseReason.PONG_TIMEOUT)
+        self.let_go(CloseReason.PONG_TIMEOUT)
 
 
 class BinanceDoor:
@@ -275,7 +280,7 @@ class BinanceDoor:
         """Answer SET_PROPERTY: what came before goes out in the old form before the answer, the rest in the new one."""
         if connection.ws.outbox.lags:
             # What is owed in the old form would be forgotten.
-            connection.let_go()
+            connection.ws.outbox.let_go()
             return
         groups = tuple(connection.groups.values())
         for group in groups:

@@ -59,7 +59,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
 
     delivery: Delivery
     receive: Callable[[EngineSocket, str | bytes], Work | None]
-    refuse_large_message: Callable[[EngineSocket], None]
+    refuse_large_message: Callable[[EngineSocket, str | bytes], None]
 
     def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: object) -> None:
         super().__init__(**options)

@@ -325,12 +325,13 @@ def _historical_klines(message: ClientMessage) -> HistoricalKlines:
         if not isinstance(value, str) or not value:
             raise bad_request(f"{name} is required")
     market = market_of(message.market) or (Market.FUTURES if message.is_futures is True else Market.SPOT)
-    limit = whole_number(message.limit, "limit")
+    limit = whole_number(message.limit, f"limit must be a whole number between 1 and {MAX_ROWS}")
     return HistoricalKlines(
         message.symbol,
         market,
         message.interval,
         DEFAULT_ROWS if limit is None else min(limit, MAX_ROWS),
-        whole_number(message.start_time, "startTime") or None,  # 0 is what a client sends that means none
-        whole_number(message.end_time, "endTime") or None,
+        # 0 is what a client sends that means none.
+        whole_number(message.start_time, "startTime must be in ms since the epoch") or None,
+        whole_number(message.end_time, "endTime must be in ms since the epoch") or None,
     )

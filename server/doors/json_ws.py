@@ -86,6 +86,11 @@ class JsonConnection(RawConnection):
         self.asked: list[HistoricalKlines] = []
         self.historian: asyncio.Task[None] | None = None
 
+    @property
+    def name(self) -> str:
+        """The id that the client was greeted with."""
+        return self.client_id
+
     def tell(self, body: object) -> None:
         """Send one message of this client's own."""
         if not self.is_lost:

@@ -3,6 +3,7 @@
 Source: Socket.IO protocol 5, "Packet encoding".
 """
 
+import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ _RESERVED: Final = frozenset({
 })  # fmt: skip
 """Names that mean something else in Socket.IO ("Emit cheatsheet", reserved events)."""
 _DIGITS: Final = "0123456789"
+_NUMBERED_EVENT: Final = re.compile(r"42([0-9]{1,20})\[")
 
 
 class Packet(NamedTuple):
@@ -55,6 +57,12 @@ def decode_packet(text: str) -> Packet:
         data = load_json(body)
         check(kind, data)
     return Packet(kind, namespace, data, number)
+
+
+def event_number(encoded: str) -> int | None:
+    """The acknowledgement that an event of the main namespace asks for (`42<number>[...`), read from its head alone."""
+    found = _NUMBERED_EVENT.match(encoded)
+    return int(found[1]) if found else None
 
 
 def check(kind: int, data: object) -> None:

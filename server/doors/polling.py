@@ -23,14 +23,14 @@ PYTHON_CLIENT_PACKETS: Final = 16
 class Polling:
     """The packets of one session as they go over HTTP, and the poll that waits for them.
 
-    `let_go` closes the client: called when answers pile up because it never polls, and by `delivery`
-    when it has lagged for too long.
+    `on_slow` closes the client: called when answers pile up because it never polls, or when it has
+    lagged for too long.
     """
 
-    __slots__ = ("_backlog", "_delivery", "_packets", "_size", "_waiter", "let_go", "limit")
+    __slots__ = ("_backlog", "_delivery", "_on_slow", "_packets", "_size", "_waiter", "limit")
 
-    def __init__(self, delivery: Delivery, let_go: Callable[[], None]) -> None:
-        self.let_go = let_go
+    def __init__(self, delivery: Delivery, on_slow: Callable[[], None]) -> None:
+        self._on_slow = on_slow
         self.limit = sys.maxsize
         """How many packets the client takes in one answer."""
         self._packets: deque[bytes] = deque()
@@ -111,6 +111,11 @@ class Polling:
         if self._backlog is not None and (owed := self._backlog.take(sys.maxsize)):
             send(Batch(owed))
         self.close()
+
+    def let_go(self) -> None:
+        """Close the client as a slow consumer, and count it."""
+        self._delivery.slow_consumers_total += 1
+        self._on_slow()
 
     def close(self) -> None:
         """Owe the client nothing more, and let the poll that waits return."""

@@ -1,11 +1,17 @@
 """What the doors on plain WebSockets share: a client as the hub sees it, and its heartbeat."""
 
+from abc import abstractmethod
+
+import structlog
+
 from market.streams import StreamName
 from server.connections import CloseReason, Connection
 from server.doors.heartbeat import Heartbeat
 from server.encodings import Encoding
 from server.frames import Batch, text_frame
 from server.websocket import WebSocket
+
+log = structlog.get_logger(__name__)
 
 
 class RawConnection(Connection):
@@ -43,10 +49,16 @@ class RawConnection(Connection):
         """The client has given one."""
         self._heartbeat.answered(self)
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the log calls the client."""
+
     def timed_out(self) -> None:
         """The client did not answer a ping in time."""
-        self.ws.let_go(CloseReason.SILENT)
+        self.let_go(CloseReason.SILENT)
 
-    def let_go(self) -> None:
-        """Close a client that does not read what it asked for."""
-        self.ws.let_go(CloseReason.SLOW_CONSUMER)
+    def let_go(self, reason: CloseReason = CloseReason.SLOW_CONSUMER) -> None:
+        """Close a client that does not read what it asked for, or does not answer."""
+        log.info("client let go", client=self.name, reason=reason.text)
+        self.ws.let_go(reason)

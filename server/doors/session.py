@@ -327,7 +327,7 @@ class EngineSocket:
     def _take(self, encoded: str | bytes) -> Work | None:
         """Handle one packet; what is left to await. Raises ValueError for what is none."""
         if len(encoded) > self.server.max_http_buffer_size:
-            self.server.refuse_large_message(self)
+            self.server.refuse_large_message(self, encoded)
             return None
         if isinstance(encoded, bytes):
             return self.server.receive(self, encoded)

@@ -35,6 +35,7 @@ from server.doors.packets import (
     EVENT,
     Packet,
     decode_packet,
+    event_number,
     load_json,
 )
 from server.doors.rooms import Rooms
@@ -74,9 +75,10 @@ class Json:
 
 
 class Reply(NamedTuple):
-    """What a handler answers: the acknowledgement's body, and frames that go out right behind it."""
+    """What a handler answers: the acknowledgement's body, and events and frames that go out right behind it."""
 
     body: object = None
+    events: Sequence[tuple[str, object]] = ()
     behind: Sequence[Batch] = ()
     later: Coroutine[Any, Any, "Reply"] | None = None
     """The answer itself, where the client's next events need not wait for it."""
@@ -213,6 +215,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             return
         if number is not None and reply.body is not None:
             self._send(session, ACK, [reply.body], number)
+        for event, body in reply.events:
+            self._send(session, EVENT, [event, body])
         for batch in reply.behind:
             session.send_batch(batch)
 
@@ -225,9 +229,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             head = b"4%d" % kind if number is None else b"4%d%d" % (kind, number)
             session.write(head + msgspec.json.encode(data))
 
-    def _refuse_large_message(self, session: EngineSocket) -> None:
+    def _refuse_large_message(self, session: EngineSocket, packet: str | bytes) -> None:
+        """Refuse a packet that is not read, in its acknowledgement where its head asks for one."""
         message = f"Message exceeds {self.eio.max_http_buffer_size} bytes"
-        self._send(session, EVENT, ["error", {"code": Code.MESSAGE_TOO_LARGE.value, "message": message}])
+        body = {"code": Code.MESSAGE_TOO_LARGE.value, "message": message}
+        number = event_number(packet) if isinstance(packet, str) else None
+        if number is None:
+            self._send(session, EVENT, ["error", body])
+        else:
+            self._send(session, ACK, [{"ok": False, **body}], number)
 
     async def _handle_connect(self, eio_sid: str, namespace: str, data: object) -> None:
         """Connect a client python-socketio's way; the reference server's refusal for a namespace that is not there."""

@@ -27,9 +27,9 @@ from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
 from server.doors.socket_server import Answer, ClientEvent, Reply, SocketServer
 from server.doors.socketio_encodings import event_text
-from server.doors.socketio_requests import Form, Request, parse_request
+from server.doors.socketio_requests import Form, Rejection, Request, parse_request
 from server.encodings import Encoding
-from server.every import is_every
+from server.every import every_of, is_every
 from server.first_sight import FirstSight, first_sight
 from server.frames import Batch, Frame
 from server.groups import Pace
@@ -243,9 +243,9 @@ class SocketIODoor:
             self._hub.release(streams)
 
     def _join(self, connection: SocketIOConnection, request: Request, event: ClientEvent) -> Reply:
-        """Join all streams; what a client asked to have resent goes out right behind its acknowledgement."""
+        """Join all streams; what is shown first goes out right behind the answer, in whichever form that comes."""
         encoding = connection.encoding(request.form)
-        in_reply = event.wants_ack and request.form is Form.FULL
+        has_snapshots = event.wants_ack and request.form is Form.FULL
         subscribed = []
         resent: list[Frame] = []
         for item in request.items:
@@ -253,25 +253,28 @@ class SocketIODoor:
             channel = self._hub.join(connection, item.stream, encoding, pace)
             sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
             # The latest values of ALL would make an acknowledgement of hundreds of kilobytes.
-            in_entry = in_reply and not is_every(item.stream)
+            in_entry = has_snapshots and not is_every(item.stream)
             subscribed.append(_subscription(channel, sight, in_entry=in_entry))
             behind = sight.missed if in_entry else [*sight.missed, *sight.snapshots]
             frames = map(connection.groups[item.stream, encoding].encode, behind)
             resent += filter(None, [*frames, channel.notice(encoding)])
-        batches = [Batch(resent)] if resent else []
-        if not in_reply:
-            for batch in batches:
-                connection.send(batch)
-        self._report(connection, request, event)
         body = {"ok": not request.rejected, "subscribed": subscribed, "rejected": _rejections(request)}
-        return Reply(body, batches if in_reply else [])
+        return Reply(body, _events(request, event), [Batch(resent)] if resent else [])
 
     def _unsubscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         request = parse_request(event.data, self._catalogs.check, MAX_STREAMS)
         encoding = connection.encoding(request.form)
-        left = [str(item.stream) for item in request.items if self._hub.leave(connection, item.stream, encoding)]
-        self._report(connection, request, event)
-        return Reply({"ok": not request.rejected, "unsubscribed": left, "rejected": _rejections(request)})
+        left, items, rejected = [], [], [*request.rejected]
+        for item in request.items:
+            if self._hub.leave(connection, item.stream, encoding):
+                left.append(str(item.stream))
+            elif error := _held_otherwise(connection, item.stream, request.form):
+                rejected.append(Rejection(item.sent, error))
+                continue
+            items.append(item)
+        answered = request._replace(items=items, rejected=rejected)
+        body = {"ok": not rejected, "unsubscribed": left, "rejected": _rejections(answered)}
+        return Reply(body, _events(answered, event))
 
     def _subscriptions(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         names = sorted({str(stream) for stream, _ in connection.groups})
@@ -315,17 +318,28 @@ class SocketIODoor:
         self._replays.stop(connection, replay_id)
         return Reply({"ok": True, "id": replay_id})
 
-    @staticmethod
-    def _report(connection: SocketIOConnection, request: Request, event: ClientEvent) -> None:
-        """Answer in events: 002's `subscribed` always, `error` for what was rejected and not acknowledged."""
-        if not event.wants_ack:
-            key = "stream" if request.form is Form.FULL else "symbol"
-            for rejection in request.rejected:
-                connection.emit("error", rejection.body(key))
-        if request.form is Form.PRICES:
-            symbols = [item.sent for item in request.items]
-            answer, verb = _ANSWERS[event.name]
-            connection.emit(answer, {"symbols": symbols, "message": f"{verb} {len(symbols)} symbols"})
+
+def _events(request: Request, event: ClientEvent) -> list[tuple[str, object]]:
+    """The answer in events: `error` for what was rejected and not acknowledged, 002's `subscribed` always."""
+    events: list[tuple[str, object]] = []
+    if not event.wants_ack:
+        key = "stream" if request.form is Form.FULL else "symbol"
+        events += [("error", rejection.body(key)) for rejection in request.rejected]
+    if request.form is Form.PRICES:
+        symbols = [item.sent for item in request.items]
+        answer, verb = _ANSWERS[event.name]
+        events.append((answer, {"symbols": symbols, "message": f"{verb} {len(symbols)} symbols"}))
+    return events
+
+
+def _held_otherwise(connection: SocketIOConnection, stream: StreamName, form: Form) -> MarketError | None:
+    """Why a client that does not have `stream` in this form still gets it; None where it does not."""
+    if (every_of(stream), connection.encoding(form)) in connection.groups:
+        return MarketError(Code.NOT_SUBSCRIBED, "Subscribed to ALL symbols: unsubscribe ALL")
+    for other in Form:
+        if (stream, connection.encoding(other)) in connection.groups:
+            return MarketError(Code.NOT_SUBSCRIBED, f"Subscribed as {other.naming(stream)}: unsubscribe in that form")
+    return None
 
 
 def _of_any_time(_stream: StreamName) -> None:
@@ -339,7 +353,8 @@ def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:
 def _subscription(channel: Channel, sight: FirstSight, *, in_entry: bool) -> dict[str, object]:
     """What the acknowledgement says of one stream."""
     last = channel.last
-    entry: dict[str, object] = {"stream": str(channel.stream), "cursor": last.cursor if last else None}
+    cursor, ts = (last.cursor, last.received_us // 1000) if last else (None, None)
+    entry: dict[str, object] = {"stream": str(channel.stream), "cursor": cursor, "ts": ts}
     entry["snapshot"] = msgspec.Raw(sight.snapshots[0].payload) if in_entry and sight.snapshots else None
     return entry if sight.recovered is None else entry | {"recovered": sight.recovered}
 

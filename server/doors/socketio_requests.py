@@ -10,12 +10,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from market.errors import Code, MarketError
-from market.requests import asset_stream, typed_streams
+from market.requests import asset_of, asset_stream, typed_streams
 from market.streams import Kind, Market, StreamName
 from server.doors.msgpack import MsgpackEncoding
 from server.doors.socketio_encodings import CRYPTO_UPDATES, KIND_EVENTS, PRICE_UPDATES
 from server.encodings import Encoding
 from server.groups import Pace
+from server.shapes import in_words
 from server.wishes import cursors_of, pace_of
 
 SHAPES: Final = "an array of assets, {symbols}, {streams} or {streamType, symbols, options, market}"
@@ -31,6 +32,12 @@ class Form(Enum):
     def encoding(self, *, binary: bool) -> Encoding:
         """How the messages of such a subscription are written, as MessagePack or as text."""
         return (_BINARY if binary else _ENCODINGS)[self]
+
+    def naming(self, stream: StreamName) -> str:
+        """How a request in this form names `stream`."""
+        if self is Form.FULL:
+            return f'{{streams: ["{stream}"]}}'
+        return f'["{asset_of(stream.symbol)}"]' if self is Form.ASSETS else f'{{symbols: ["{stream.symbol.upper()}"]}}'
 
     def stream_of(self, room: str) -> StreamName | None:
         """The stream whose subscribers in this form share `room`; None for a name that is no such room."""
@@ -137,4 +144,4 @@ def _convert(data: object, kind: type[Any]) -> Any:  # noqa: ANN401 # an instanc
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise MarketError(Code.BAD_REQUEST, f"{error}; expected {SHAPES}") from None
+        raise MarketError(Code.BAD_REQUEST, f"{in_words(error)}; expected {SHAPES}") from None

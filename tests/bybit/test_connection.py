@@ -45,7 +45,8 @@ class Carried:
         self.payloads[stream].append(payload)
 
     def _note(self) -> None:
-        self.states.append(self.connection.connected)
+        if self.states[-1:] != [self.connection.connected]:  # otherwise it has settled, or no longer
+            self.states.append(self.connection.connected)
 
 
 Carry = Callable[..., Carried]

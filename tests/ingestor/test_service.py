@@ -173,3 +173,15 @@ async def test_a_closed_ingestor_hears_nothing_any_more(wire: WireServer, ingest
     await replica.want(str(TRADE))
     await asyncio.sleep(0.1)
     await until(lambda: not wire.live, "the exchange alone")
+
+
+async def test_a_connection_that_is_opened_for_new_streams_is_no_disconnection(
+    wire: WireServer, ingestor: Ingestor, replica: Replica
+) -> None:
+    await until(lambda: replica.statuses and replica.statuses[-1].connected, "up")
+    del replica.statuses[:-1]
+    for number, market in enumerate(("futures", "spot", "futures")):
+        await replica.want(*(f"{market}:s{one}usdt@trade" for one in range(20 * (number + 1))))
+        names = 20 * (number + 1) + 1
+        await until(lambda names=names: len(wire.names) == names, "subscribed")  # type: ignore[misc] # the loop's value
+    assert all(status.connected for status in replica.statuses)

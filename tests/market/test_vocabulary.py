@@ -104,6 +104,7 @@ def test_a_halted_symbol_says_so() -> None:
         ("markPrice", {}, None, "futures:btcusdt@markPrice@1s"),
         ("markPrice", {"updateSpeed": "3s"}, Market.SPOT, "futures:btcusdt@markPrice"),
         ("liquidation", {}, None, "futures:btcusdt@forceOrder"),
+        ("continuousKline", {}, None, "futures:btcusdt_perpetual@continuousKline_1m"),
     ],
 )
 def test_typed_requests_mean_what_documents_000_and_001_say(

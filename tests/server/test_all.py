@@ -25,7 +25,7 @@ async def test_the_latest_values_of_all_symbols_follow_the_acknowledgement(serve
     sent = {text: (await served.publish(text, TICKER))[0].cursor for text in ("btcusdt@ticker", "ethusdt@ticker")}
     request = {"streamType": "ticker", "symbols": ["all"]}
     reply = await client.call("subscribe", request)
-    assert reply["subscribed"] == [{"stream": "spot:*@ticker", "cursor": None, "snapshot": None}]
+    assert reply["subscribed"] == [{"stream": "spot:*@ticker", "cursor": None, "ts": None, "snapshot": None}]
     await until(lambda: len(client.named("ticker")) == 2, "snapshots")
     assert {body["stream"]: body["cursor"] for body in client.named("ticker")} == {
         f"spot:{text}": cursor for text, cursor in sent.items()
@@ -68,7 +68,9 @@ async def test_a_client_of_all_that_returns_gets_what_it_missed_of_each_symbol(s
     missed = [*await served.publish("btcusdt@trade", count=3), *await served.publish("ethusdt@trade", count=3)]
     since = {str(message.stream): message.cursor for message in seen}
     reply = await client.call("subscribe", {"streams": ["*@trade"], "since": since})
-    assert reply["subscribed"] == [{"stream": "spot:*@trade", "cursor": None, "snapshot": None, "recovered": True}]
+    assert reply["subscribed"] == [
+        {"stream": "spot:*@trade", "cursor": None, "ts": None, "snapshot": None, "recovered": True}
+    ]
     await until(lambda: len(client.named("trade")) == 10, "missed trades")
     assert [body["cursor"] for body in client.named("trade")] == [message.cursor for message in [*seen, *missed]]
 

@@ -111,7 +111,7 @@ def data(client: Client) -> list[dict[str, Any]]:
 async def test_who_comes_before_the_book_is_in_sync_gets_its_snapshot_when_it_is(
     maintainer: Maintainer, one: Client
 ) -> None:
-    assert await subscribe(one) == {"stream": NAME, "cursor": None, "snapshot": None}
+    assert await subscribe(one) == {"stream": NAME, "cursor": None, "ts": None, "snapshot": None}
     bodies = [snapshot(5, ["9", "1"]), change(6, 7, ["9.5", "2"]), change(8, 8, ["9", "0"])]
     await maintainer.say(*bodies)
     await until(lambda: len(one.named("book")) == 3, "all of it")
@@ -127,7 +127,7 @@ async def test_every_newcomer_gets_the_book_as_it_is_and_then_its_changes(
     await maintainer.say(snapshot(5, ["9", "1"]), change(6, 7, ["9.5", "2"]), change(8, 8, ["9", "0"]))
     await until(lambda: len(one.named("book")) == 3, "the first has all of it")
     entry = await subscribe(other)
-    assert entry == {"stream": NAME, "cursor": 8, "snapshot": snapshot(8, ["9.5", "2"]) | {"E": 8}}
+    assert entry == {"stream": NAME, "cursor": 8, "ts": entry["ts"], "snapshot": snapshot(8, ["9.5", "2"]) | {"E": 8}}
     await maintainer.say(change(9, 9, ["9.6", "1"]))
     await until(lambda: other.named("book"), "the change")
     assert client_book([entry["snapshot"], *data(other)]).levels() == client_book(data(one)).levels()
@@ -139,7 +139,7 @@ async def test_a_replicas_first_subscriber_gets_the_book_that_the_maintainer_giv
 ) -> None:
     maintainer.book = snapshot(20, ["9", "1"])
     entry = await subscribe(one)
-    assert entry == {"stream": NAME, "cursor": 20, "snapshot": maintainer.book}
+    assert entry == {"stream": NAME, "cursor": 20, "ts": entry["ts"], "snapshot": maintainer.book}
     await maintainer.say(change(19, 20, ["8", "1"]), change(21, 22, ["7", "1"]))  # the former is in the book
     await until(lambda: one.named("book"), "the change")
     assert [body["u"] for body in data(one)] == [22]
@@ -163,9 +163,11 @@ async def test_nothing_is_shown_of_a_book_that_is_incomplete(
     await subscribe(one)
     await maintainer.say(snapshot(5, ["9", "1"]), change(8, 8, ["9", "3"]))
     await until(lambda: len(maintainer.asks) >= 2, "the replica asks, in vain")
-    assert await subscribe(other, since={NAME: 5}) == {
+    entry = await subscribe(other, since={NAME: 5})
+    assert entry == {
         "stream": NAME,
         "cursor": 5,
+        "ts": entry["ts"],
         "snapshot": None,
         "recovered": False,
     }
@@ -258,8 +260,9 @@ async def test_a_book_that_loses_its_room_is_not_shown_to_newcomers_as_if_it_wer
     await until(lambda: one.named("book"), "the book")
     await refuse(maintainer, NAME)
     await until(lambda: one.named("error"), "told")
-    assert (await subscribe(other, since={NAME: 5})) == {
-        "stream": NAME, "cursor": 5, "snapshot": None, "recovered": False,
+    entry = await subscribe(other, since={NAME: 5})
+    assert entry == {
+        "stream": NAME, "cursor": 5, "ts": entry["ts"], "snapshot": None, "recovered": False,
     }  # fmt: skip
     await until(lambda: other.named("error"), "told")
     await maintainer.say(snapshot(9, ["8", "1"]))

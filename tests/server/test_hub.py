@@ -29,7 +29,7 @@ TRADES = StreamName.parse("btcusdt@trade")
 TICKER = StreamName.parse("btcusdt@ticker")
 EVERY = StreamName.parse("*@ticker")
 BTC, ETH, BNB = TICKER, StreamName.parse("ethusdt@ticker"), StreamName.parse("bnbusdt@ticker")
-LINGER_S = 0.05
+LINGER_S, RESUME_S = 0.05, 0.3
 
 
 def catalog(*trading: str) -> Catalog:
@@ -112,7 +112,7 @@ class Setup:
 async def setup(request: pytest.FixtureRequest) -> AsyncIterator[Setup]:
     url = f"memory://{request.node.nodeid}"
     bus, publisher = open_bus(url), open_bus(url)
-    hub = Hub(bus, "r1", Delivery(), linger_s=LINGER_S)
+    hub = Hub(bus, "r1", Delivery(), linger_s=LINGER_S, resume_s=RESUME_S)
     made = Setup(hub, publisher)
     await bus.start()
     await publisher.start()
@@ -168,9 +168,28 @@ async def test_a_stream_that_is_wanted_again_in_time_stays_open(setup: Setup) ->
 
 
 async def test_the_last_value_of_the_cache_is_the_first_snapshot(setup: Setup) -> None:
-    kept = Message(TICKER, 7, 1_000, b"kept")
+    kept = Message(TICKER, 7, time.time_ns() // 1000, b"kept")
     await setup.publisher.put({TICKER.last_key: kept.encode()})
     assert (await setup.join(Reader(), TICKER, Plain())).last == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s", "is_shown"),
+    [
+        ("btcusdt@ticker", 9, True),
+        ("btcusdt@ticker", 11, False),
+        ("btcusdt@kline_1s", 11, False),
+        ("btcusdt@kline_1m", 50, True),
+        ("btcusdt@kline_1h", 61, False),
+    ],
+)
+async def test_a_value_that_is_too_old_for_its_kind_is_not_shown_as_the_latest(
+    setup: Setup, name: str, age_s: int, *, is_shown: bool
+) -> None:
+    stream = StreamName.parse(name)
+    kept = Message(stream, 7, time.time_ns() // 1000 - age_s * 1_000_000, b"kept")
+    await setup.publisher.put({stream.last_key: kept.encode()})
+    assert (await setup.join(Reader(), stream, Plain())).snapshot == (kept if is_shown else None)
 
 
 async def test_a_live_message_that_the_snapshot_already_was_is_not_repeated(setup: Setup) -> None:
@@ -407,7 +426,7 @@ async def test_all_is_accepted_before_the_catalog_comes(setup: Setup) -> None:
 
 
 async def test_the_parts_of_all_have_last_values_from_the_cache_when_it_is_prepared(listed: Setup) -> None:
-    kept = Message(ETH, 7, 1_000, b"kept")
+    kept = Message(ETH, 7, time.time_ns() // 1000, b"kept")
     await listed.publisher.put({ETH.last_key: kept.encode()})
     channel = await listed.join(Reader(), EVERY, Plain())
     assert [part.snapshot for part in channel.parts] == [None, kept]

@@ -169,7 +169,7 @@ class Replica:
     def __init__(self, url: str, name: str) -> None:
         self.bus = open_bus(url)
         self.delivery = Delivery(buffer_bytes=BUFFER_BYTES)
-        self.hub = Hub(self.bus, name, self.delivery, linger_s=0.0)
+        self.hub = Hub(self.bus, name, self.delivery, linger_s=0.0, resume_s=0.0)
         self.hub.follow(SYMBOLS)
 
 

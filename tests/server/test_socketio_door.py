@@ -1,8 +1,10 @@
 import asyncio
+import json
 import time
 from functools import partial
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -27,7 +29,7 @@ async def test_a_subscriber_receives_every_message_once_and_in_order(served: Ser
     reply = await client.call("subscribe", {"streams": ["btcusdt@trade"]})
     assert reply == {
         "ok": True,
-        "subscribed": [{"stream": "spot:btcusdt@trade", "cursor": None, "snapshot": None}],
+        "subscribed": [{"stream": "spot:btcusdt@trade", "cursor": None, "ts": None, "snapshot": None}],
         "rejected": [],
     }
     sent = await served.publish("btcusdt@trade", b'{"p":"1.50"}', count=500)
@@ -134,7 +136,7 @@ async def test_all_means_every_trading_symbol(client: Client) -> None:
     reply = await client.call("subscribe", {"streamType": "ticker", "symbols": ["ALL"]})
     assert reply == {
         "ok": True,
-        "subscribed": [{"stream": "spot:*@ticker", "cursor": None, "snapshot": None}],
+        "subscribed": [{"stream": "spot:*@ticker", "cursor": None, "ts": None, "snapshot": None}],
         "rejected": [],
     }
 
@@ -291,8 +293,12 @@ async def test_a_client_resumes_here_although_nobody_had_wanted_its_stream_here(
     served.on_resume(answer)
     reply = await client.call("subscribe", {"streams": ["btcusdt@trade"], "since": {"btcusdt@trade": 4}})
     assert reply["subscribed"][0] == {
-        "stream": "spot:btcusdt@trade", "cursor": 10, "snapshot": None, "recovered": True,
-    }  # fmt: skip
+        "stream": "spot:btcusdt@trade",
+        "cursor": 10,
+        "ts": past[-1].received_us // 1000,
+        "snapshot": None,
+        "recovered": True,
+    }
     later = Message(stream, 11, time.time_ns() // 1000, b'{"p":"2"}')
     await served.publisher.publish([later])
     await until(lambda: len(client.named("trade")) == 7, "missed and live")
@@ -302,3 +308,59 @@ async def test_a_client_resumes_here_although_nobody_had_wanted_its_stream_here(
 async def _answer(served: Served, memory: Memory, ask: ResumeAsk, past: list[Message]) -> None:
     await served.publisher.announce(resume_answers(ask.replica), encode(memory.answer(ask)))
     await served.publisher.publish(past[-2:])  # still on its way when the ingestor answered
+
+
+@pytest.mark.parametrize("form", [{"symbols": ["BTCUSDT"]}, {"streams": ["btcusdt@ticker"]}], ids=["002", "full"])
+async def test_the_confirmation_stands_before_what_is_shown_first(served: Served, client: Client, form: Any) -> None:
+    await served.publish("btcusdt@ticker", TICKER)
+    await client.io.emit("subscribe", form)
+    await until(lambda: client.events[-1][0] in {"price_update", "ticker"}, "snapshot")
+    names = [name for name, _ in client.events if name not in {"connected", "status"}]
+    assert names == (["subscribed", "price_update"] if "symbols" in form else ["ticker"])
+
+
+@pytest.mark.parametrize("form", [{"symbols": ["BTCUSDT"]}, ["BTC"]], ids=["002", "003"])
+async def test_the_seeds_forms_are_acknowledged_before_anything_is_shown(served: Served, form: Any) -> None:
+    (sent,) = await served.publish("btcusdt@ticker", TICKER)
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{served.url}/socket.io/?EIO=4&transport=websocket") as ws,
+    ):
+        await ws.receive_str()
+        await ws.send_str("40")
+        await ws.send_str(f"4217{json.dumps(['subscribe', form])}")
+        packets = [await ws.receive_str()]
+        while packets[-1].startswith(("40", '42["connected"', '42["status"')):
+            packets = [await ws.receive_str()]
+        packets.append(await ws.receive_str())
+    entry = {"stream": "spot:btcusdt@ticker", "cursor": sent.cursor, "ts": sent.received_us // 1000, "snapshot": None}
+    assert packets[0] == "4317" + json.dumps(
+        [{"ok": True, "subscribed": [entry], "rejected": []}], separators=(",", ":")
+    )
+    assert packets[1].startswith('42["subscribed"' if isinstance(form, dict) else '42["crypto:update"')
+
+
+async def test_leaving_what_one_has_in_another_form_is_refused_with_that_form(client: Client) -> None:
+    request = {"streams": ["spot:bnbusdt@ticker"]}
+    for form, named in (({"symbols": ["BNBUSDT"]}, '{symbols: ["BNBUSDT"]}'), (["BNB"], '["BNB"]')):
+        await client.call("subscribe", form)
+        reply = await client.call("unsubscribe", request)
+        (rejected,) = reply["rejected"]
+        assert (reply["ok"], reply["unsubscribed"], rejected["code"]) == (False, [], "not_subscribed")
+        assert named in rejected["message"]
+        assert (await client.call("unsubscribe", form))["unsubscribed"] == ["spot:bnbusdt@ticker"]
+    assert await client.call("unsubscribe", request) == {"ok": True, "unsubscribed": [], "rejected": []}
+
+
+async def test_leaving_a_symbol_that_comes_by_all_is_refused(client: Client) -> None:
+    await client.call("subscribe", {"streams": ["*@ticker"]})
+    (rejected,) = (await client.call("unsubscribe", {"streams": ["btcusdt@ticker"]}))["rejected"]
+    assert (rejected["code"], rejected["message"]) == ("not_subscribed", "Subscribed to ALL symbols: unsubscribe ALL")
+
+
+# aiohttp, in the client, advises against what this test does on purpose.
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+async def test_a_message_that_is_too_large_is_refused_in_its_acknowledgement(client: Client) -> None:
+    reply = await client.call("subscribe", {"streams": ["x" * 2_000_000]})
+    assert (reply["ok"], reply["code"]) == (False, "message_too_large")
+    assert client.named("error") == []

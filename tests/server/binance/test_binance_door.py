@@ -136,7 +136,9 @@ async def _flood(served: Served, stream: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("served", [{"client_buffer_bytes": 100_000}], indirect=True)
-async def test_a_slow_client_is_closed_before_it_would_miss_an_event(served: Served) -> None:
+async def test_a_slow_client_is_closed_before_it_would_miss_an_event_and_counted(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
     reader, writer = await _unread(served, "btcusdt@trade")
     await _flood(served, "btcusdt@trade", 1_000)
     async with asyncio.timeout(10):
@@ -146,6 +148,9 @@ async def test_a_slow_client_is_closed_before_it_would_miss_an_event(served: Ser
     assert numbers == list(range(len(numbers)))
     assert 0 < len(numbers) < 1_000
     writer.close()
+    async with httpx.AsyncClient() as http:
+        assert "tickcast_slow_consumers_total 1.0" in (await http.get(f"{served.url}/metrics")).text
+    assert "client let go" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("served", [{"client_buffer_bytes": 100_000}], indirect=True)

@@ -15,6 +15,7 @@ from bus.base import Bus
 from market.announcements import Source
 from market.errors import Code, MarketError
 from market.streams import StreamName
+from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
 from server.connections import MAX_STREAMS, Connection
@@ -98,7 +99,7 @@ class SocketIODoor:
         update_interval_ms: int,
         bus: Bus,
         bus_url: str,
-        is_allowed_origin: Callable[[str, dict[str, Any]], bool],
+        is_allowed_origin: OriginPolicy,
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs

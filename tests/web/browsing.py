@@ -45,6 +45,18 @@ INK_AT_THE_TOP = """canvas => {
   return pixels.filter((pixel) => pixel !== pixels[0]).length;
 }"""
 
+# WCAG's contrast ratio of the watermark to what lies under it; 1 = invisible.
+WATERMARK_CONTRAST = """chart => {
+  const context = document.createElement("canvas").getContext("2d");
+  const luminances = ["--surface", "--watermark"].map((name) => {
+    context.fillStyle = getComputedStyle(chart).getPropertyValue(name).trim();
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((part) => (part / 255) ** 2.2);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  });
+  return Math.max(...luminances) / Math.min(...luminances);
+}"""
+
 
 def url(server: Process) -> str:
     return f"http://127.0.0.1:{server.port}"

@@ -13,6 +13,7 @@ from tests.web.browsing import (
     INK_AT_THE_TOP,
     PHONE,
     TIMEOUT_MS,
+    WATERMARK_CONTRAST,
     candles_drawn,
     expect_figures,
     not_watched,
@@ -122,6 +123,15 @@ async def test_the_name_of_an_asset_adds_its_symbol(server: Process, browser: Br
     await expect(price(page, other["symbol"])).to_have_text(FIGURE, timeout=TIMEOUT_MS)
     await expect(row(page, other["symbol"])).to_have_attribute("data-selected", "")
     assert errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_mark_behind_made_up_candles_can_be_seen(
+    server: Process, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    page, _ = await open_page(browser, url(server))
+    await page.emulate_media(color_scheme=scheme)
+    assert await page.locator("#chart").evaluate(WATERMARK_CONTRAST) > 1.3
 
 
 async def test_the_page_leads_to_the_api_documents(server: Process, browser: Browser) -> None:

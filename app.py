@@ -159,7 +159,7 @@ def _spare_the_collector() -> None:
 
 def _configure_logging() -> None:
     json_format = load_settings(ReplicaSettings).log_format == "json"
-    renderer = structlog.processors.JSONRenderer() if json_format else structlog.dev.ConsoleRenderer()
+    renderer = structlog.processors.JSONRenderer() if json_format else _for_people()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -174,6 +174,11 @@ def _configure_logging() -> None:
     stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
 
 
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    """Lines in colour on a terminal; in a file its codes would be noise."""
+    return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+
+
 def main() -> None:
     """Run the command; a wrong setting ends the start with one sentence and exit status 2."""
     try:
@@ -184,7 +189,7 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        sys.exit(f"Cannot start: PORT is taken ({error.strerror}).")
+        sys.exit(f"Cannot start: the port is taken; PORT=... chooses another ({error.strerror}).")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ class KlinesQuery(msgspec.Struct, frozen=True):
     zone_ms: int
 
 
+class ContinuousKlinesQuery(KlinesQuery, frozen=True):
+    """Candles of a pair's contract of one type, through all the contracts that followed each other; `symbol` = pair."""
+
+    contract: str
+
+
 class DepthQuery(msgspec.Struct, frozen=True):
     """The best `limit` levels of one book."""
 
@@ -121,6 +127,7 @@ _SPOT_DEPTH: Final = (100, 5_000)
 _FUTURES_DEPTH_DEFAULT: Final = 500
 _KLINES: Final = {Market.SPOT: (500, 1_000), Market.FUTURES: (500, 1_500)}
 _TRADES: Final = (500, 1_000)
+_CONTRACTS: Final = frozenset({"PERPETUAL", "CURRENT_QUARTER", "NEXT_QUARTER", "TRADIFI_PERPETUAL"})
 _STATUSES: Final = frozenset({"TRADING", "HALT", "BREAK"})
 _TYPES: Final = frozenset({"FULL", "MINI"})
 _FLAGS: Final = frozenset({"true", "false"})
@@ -152,6 +159,19 @@ def _read_klines(params: Params, is_listed: IsListed) -> Query:
         start_ms=params.integer("startTime"),
         end_ms=params.integer("endTime"),
         zone_ms=params.zone_ms(),
+    )
+
+
+def _read_continuous_klines(params: Params, is_listed: IsListed) -> Query:
+    return ContinuousKlinesQuery(
+        # A pair has its perpetual's name.
+        symbol=params.symbol(is_listed, "pair"),
+        contract=params.choice("contractType", None, _CONTRACTS),
+        interval=params.interval(),
+        limit=params.limit(*_KLINES[params.market]),
+        start_ms=params.integer("startTime"),
+        end_ms=params.integer("endTime"),
+        zone_ms=0,
     )
 
 
@@ -203,6 +223,7 @@ def _by_symbols(weight: Callable[[Market, int], int]) -> Callable[[Params], int]
 _SYMBOL: Final = frozenset({"symbol"})
 _TICKER: Final = frozenset({"symbol", "symbols", "symbolStatus"})
 _KLINE: Final = frozenset({"symbol", "interval", "startTime", "endTime", "timeZone", "limit"})
+_CONTINUOUS_KLINE: Final = _KLINE - {"symbol", "timeZone"} | {"pair", "contractType"}
 _AGG_TRADES: Final = frozenset({"symbol", "fromId", "startTime", "endTime", "limit"})
 
 
@@ -236,6 +257,13 @@ _ALL: Final = [
     *_common(Market.FUTURES),
     Endpoint("uiKlines", Market.SPOT, _KLINE, _flat(2), _read_klines),
     Endpoint("avgPrice", Market.SPOT, _SYMBOL, _flat(2), _read_symbol),
+    Endpoint(
+        "continuousKlines",
+        Market.FUTURES,
+        _CONTINUOUS_KLINE,
+        lambda params: weights.klines(Market.FUTURES, _limit(params, 500)),
+        _read_continuous_klines,
+    ),
     Endpoint(
         "premiumIndex", Market.FUTURES, _SYMBOL, lambda params: weights.premium_index(params.count()), _read_tickers
     ),

@@ -53,9 +53,11 @@ class Params:
         """A parameter as it was sent."""
         return self.sent.get(name, default)
 
-    def choice(self, name: str, default: str, choices: frozenset[str]) -> str:
-        """One of `choices`."""
+    def choice(self, name: str, default: str | None, choices: frozenset[str]) -> str:
+        """One of `choices`; without a default it is mandatory."""
         text = self.sent.get(name, default)
+        if text is None:
+            raise _missing(name)
         if text not in choices:
             raise not_valid(name)
         return text
@@ -100,12 +102,12 @@ class Params:
             raise not_valid("timeZone")
         return offset
 
-    def symbol(self, is_listed: IsListed) -> str:
-        """The mandatory `symbol`."""
-        name = self.sent.get("symbol")
+    def symbol(self, is_listed: IsListed, parameter: str = "symbol") -> str:
+        """The mandatory `symbol`, or a symbol in another parameter."""
+        name = self.sent.get(parameter)
         if not name:
-            raise _missing("symbol")
-        return self._checked(name, "symbol", is_listed)
+            raise _missing(parameter)
+        return self._checked(name, parameter, is_listed)
 
     def symbols(self, is_listed: IsListed) -> tuple[tuple[str, ...], bool]:
         """The names in `symbol` or `symbols` (spot), none = all; true = the answer is one object, not a list."""

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Final, NamedTuple, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from market.announcements import Source
@@ -23,18 +24,39 @@ class SettingsError(ValueError):
 _CREDENTIALS: Final = re.compile(r"://[^/@]*@")
 
 
+_PLAIN: Final = {
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+}
+"""Sentences for pydantic's types of errors; those of our own validators are sentences already."""
+
+
 def load_settings(kind: type[SettingsT]) -> SettingsT:
     """The settings of one process, read from its environment. Raises SettingsError."""
     try:
         return kind()
     except ValidationError as error:
         first = error.errors()[0]
-        reason = str(first["msg"]).removeprefix("Value error, ")
+        reason = _reason(first)
         if not first["loc"]:  # a rule over several settings says itself which
             raise SettingsError(reason) from error
         name = str(first["loc"][0]).upper()
         shown = _CREDENTIALS.sub("://...@", repr(first["input"]))
         raise SettingsError(f"{name}={shown} is not valid: {reason}") from error
+
+
+def _reason(error: ErrorDetails) -> str:
+    """What would be right, to stand behind "is not valid:"."""
+    plain = _PLAIN.get(error["type"])
+    if plain is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    limits = {name: str(limit).removesuffix(".0") for name, limit in error.get("ctx", {}).items()}
+    return plain.format(**limits)
 
 
 def comma_separated(value: object) -> object:

@@ -1,7 +1,9 @@
 """What a local cluster consists of: every process with its command, settings and readiness check, as plain data."""
 
+import enum
 import os
 import resource
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,17 @@ BusServer: TypeAlias = Literal["redis", "nats"]
 """What the processes share as their bus."""
 
 
+class Wave(enum.IntEnum):
+    """The order in which processes end, all of one wave before the next: nobody loses what it still needs."""
+
+    # Their goodbyes go through Nginx.
+    REPLICAS = 1
+    PROXY = 2
+    INGESTORS = 3
+    EXCHANGE = 4
+    BUS = 5
+
+
 class PlannedProcess(NamedTuple):
     """One process of the cluster."""
 
@@ -27,6 +40,10 @@ class PlannedProcess(NamedTuple):
     """The TCP port it listens on; None for one that listens nowhere."""
     ready_path: str
     """A path on that port that answers 200 once it is ready; empty where an accepted connection says so."""
+    wave: Wave
+    """When it is ended."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """What asks it to end once it has done what it is doing."""
 
 
 class ClusterPlan(NamedTuple):
@@ -91,19 +108,29 @@ def cluster_plan(
         "EXCHANGE": exchange,
         "EXCHANGE_URL": f"http://{LOOPBACK}:{exchange_port}",
     }
-    stand_in = () if exchange == "binance" else (_role("exchange", shared, exchange_port, "/api/v3/ping"),)
+    stand_in = (
+        () if exchange == "binance" else (_role("exchange", shared, exchange_port, "/api/v3/ping", wave=Wave.EXCHANGE),)
+    )
     replicas = (
         _role(
             "replica",
             {**shared, "REPLICA": f"app{number}", "TRUSTED_PROXIES": LOOPBACK},
             port,
             "/health/ready",
+            wave=Wave.REPLICAS,
             name=f"app{number}",
         )
         for number, port in enumerate(replica_ports, start=1)
     )
     ingestors = (
-        _role("ingestor", {**shared, "INSTANCE": f"ingestor{number}"}, port, "/health/ready", name=f"ingestor{number}")
+        _role(
+            "ingestor",
+            {**shared, "INSTANCE": f"ingestor{number}"},
+            port,
+            "/health/ready",
+            wave=Wave.INGESTORS,
+            name=f"ingestor{number}",
+        )
         for number, port in enumerate(ingestor_ports, start=1)
     )
     return ClusterPlan(
@@ -119,27 +146,29 @@ def cluster_plan(
     )
 
 
-def _role(role: str, shared: Mapping[str, str], port: int, ready_path: str, name: str = "") -> PlannedProcess:
+def _role(
+    role: str, shared: Mapping[str, str], port: int, ready_path: str, *, wave: Wave, name: str = ""
+) -> PlannedProcess:
     """One of our own processes."""
     env = {**shared, "PORT": str(port)}
-    return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path)
+    return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path, wave)
 
 
 def _redis(port: int, state_dir: Path) -> PlannedProcess:
     """A Redis that keeps nothing: market data has no use after a restart, and cached values live 60 s."""
     options = ("--bind", LOOPBACK, "--save", "", "--appendonly", "no", "--dir", str(state_dir))
-    return PlannedProcess("redis", ("redis-server", "--port", str(port), *options), {}, port, "")
+    return PlannedProcess("redis", ("redis-server", "--port", str(port), *options), {}, port, "", Wave.BUS)
 
 
 def _nats(port: int, state_dir: Path) -> PlannedProcess:
     """NATS with JetStream, in which the bus keeps values and budgets, in memory; it wants a directory all the same."""
     options = ("-js", "-sd", str(state_dir / "nats"))
-    return PlannedProcess(
-        "nats", (programs.find("nats-server"), "-a", LOOPBACK, "-p", str(port), *options), {}, port, ""
-    )
+    argv = (programs.find("nats-server"), "-a", LOOPBACK, "-p", str(port), *options)
+    return PlannedProcess("nats", argv, {}, port, "", Wave.BUS)
 
 
 def _nginx(configuration: Path, port: int) -> PlannedProcess:
     """Nginx in the foreground; `-e` or it opens its compiled-in log file before it reads the configuration."""
     argv = (nginx.executable(), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;")
-    return PlannedProcess("nginx", argv, {}, port, "/health/live")
+    # SIGTERM would cut what it still has to pass on.
+    return PlannedProcess("nginx", argv, {}, port, "/health/live", Wave.PROXY, signal.SIGQUIT)

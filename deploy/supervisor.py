@@ -4,7 +4,8 @@ import asyncio
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,11 @@ from circus.stream import FileStream
 from circus.watcher import Watcher
 from tornado.ioloop import IOLoop
 
-from deploy.plan import ROOT, PlannedProcess
+from deploy.plan import ROOT, PlannedProcess, Wave
 
 CHECK_EVERY_S: Final = 0.5
 GRACE_S: Final = 15.0
-"""How long a process may take to end after SIGTERM, in s; a replica drains its clients for 10."""
+"""How long a process may take to end once it was asked to, in s; a replica drains its clients for 10."""
 LOG_BYTES: Final = 10_000_000
 """Size at which a process's log file is rolled over; one older file is kept."""
 
@@ -29,13 +30,15 @@ ExitHandler = Callable[[str, int], None]
 class Supervisor:
     """Starts, watches and ends processes. One per event loop, in the main thread.
 
-    Each process's output goes to `<log_dir>/<name>.log`.
+    Each process's output goes to `<log_dir>/<name>.log`. Each is in a session of its own: a terminal's
+    Ctrl-C reaches the supervisor alone, which ends them in their order.
     """
 
     def __init__(self, processes: Sequence[PlannedProcess], log_dir: Path, on_exit: ExitHandler) -> None:
         """Call `on_exit(name, code)` for a process that ended although nobody asked; killed, its code is -signal."""
         self._on_exit = on_exit
         self._stopping = False
+        self._waves = {process.name: process.wave for process in processes}
         self._context = zmq.Context()
         # The order of priorities, highest first, is the order in which circus starts them.
         watchers = [
@@ -57,29 +60,26 @@ class Supervisor:
         await self._arbiter.start()
 
     async def stop(self) -> None:
-        """End all processes: SIGTERM, and SIGKILL for the group of one that takes longer than `GRACE_S`."""
+        """End all processes, wave by wave: its own signal, and SIGKILL for one that takes longer than `GRACE_S`."""
         self._stopping = True
         # Its periodic check would complain, once per period, that it may not run while we stop.
         self._arbiter.ctrl.caller.stop()
-        while not await self._stop_arbiter():  # noqa: ASYNC110 - circus tells nobody when its check is over
-            await asyncio.sleep(0.05)
+        for wave in Wave:
+            await _once_idle(partial(self._arbiter.stop_watchers, partial(self._watchers_of, wave)))
+        await _once_idle(self._arbiter.stop)
         # circus closes its sockets in a callback that it has just scheduled: ours comes after it.
         closed = asyncio.Event()
         IOLoop.current().add_callback(closed.set)
         await closed.wait()
         self._context.destroy(linger=0)
 
-    async def _stop_arbiter(self) -> bool:
-        """False while circus refuses because its periodic check runs; that check ends by itself."""
-        try:
-            await self._arbiter.stop()
-        except ConflictError:
-            return False
-        return True
-
     def pids(self) -> dict[str, int]:
         """The process id of each process that runs now, by name."""
         return {watcher.name: pid for watcher in self._arbiter.watchers for pid in watcher.get_active_pids()}
+
+    def _watchers_of(self, wave: Wave, **_: object) -> list[Watcher]:
+        """What circus asks which of its watchers to stop."""
+        return [watcher for watcher in self._arbiter.watchers if self._waves[watcher.name] is wave]
 
     def _watcher(self, process: PlannedProcess, log_dir: Path, priority: int) -> Watcher:
         command, *arguments = _ending_with_us(process.argv)
@@ -92,6 +92,7 @@ class Supervisor:
             working_dir=str(ROOT),
             stdout_stream=log,
             stderr_stream=log,
+            stop_signal=process.stop_signal,
             graceful_timeout=GRACE_S,
             priority=priority,
             hooks={"after_reap": (self._reaped, True)},
@@ -102,6 +103,17 @@ class Supervisor:
         if not self._stopping:
             self._on_exit(watcher.name, exit_code)
         return True
+
+
+async def _once_idle(command: Callable[[], Awaitable[None]]) -> None:
+    """Have circus carry out `command`; it refuses while its periodic check runs, which ends by itself."""
+    while True:
+        try:
+            await command()
+        except ConflictError:
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 def prepare_logs(processes: Sequence[PlannedProcess], log_dir: Path) -> Mapping[str, Path]:

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from binance.endpoints import (
+    ContinuousKlinesQuery,
     DepthQuery,
     EmptyQuery,
     ExchangeInfoQuery,
@@ -68,6 +69,11 @@ def _klines(venue: Venue, market: Market, query: KlinesQuery) -> Body:
     instrument = _listed(venue, market, query.symbol)
     rows = instrument.candles.rows(query.interval, query.start_ms, query.end_ms, query.limit, query.zone_ms)
     return [_row(instrument, candle, query) for candle in rows]
+
+
+def _continuous_klines(venue: Venue, market: Market, query: ContinuousKlinesQuery) -> Body:
+    """All that is listed here is perpetual: of the other types there are no candles."""
+    return _klines(venue, market, query) if query.contract == "PERPETUAL" else []
 
 
 def _row(instrument: Instrument, candle: Candle, query: KlinesQuery) -> list[Any]:
@@ -262,6 +268,7 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "exchangeInfo": _exchange_info,
     "klines": _klines,
     "uiKlines": _klines,
+    "continuousKlines": _continuous_klines,
     "depth": _depth,
     "trades": _trades,
     "aggTrades": _agg_trades,

@@ -93,12 +93,15 @@ class Catalog:
     def suggest(self, symbol: str) -> str | None:
         """The trading symbol that `symbol` most likely meant: a base asset's, or one of nearly that name; or None.
 
+        Of an asset that is traded by the thousand (1000SHIBUSDT) both names lead to the one that there is.
         A name is near when one letter is missing, too many, wrong or misplaced. That costs a look-up a
         letter, and nothing more the more symbols there are: a request may hold a thousand wrong names.
         """
         name = symbol.upper()
-        if f"{name}USDT" in self._by_name:
-            return f"{name}USDT"
+        single = name.removeprefix("1000")
+        for meant in (f"{name}USDT", f"1000{name}", f"1000{name}USDT", single, f"{single}USDT"):
+            if self._near.get(meant) == meant:
+                return meant
         return next((self._near[variant] for variant in _variants(name) if variant in self._near), None)
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import web
+
+OriginPolicy: TypeAlias = Callable[[str, dict[str, Any]], bool]
+"""May a page of this origin connect? Takes the origin and the WSGI environ of the request (its `HTTP_HOST`)."""
 
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -38,8 +41,8 @@ class ProxyPolicy:
         return any(address in network for network in self._networks)
 
 
-def origin_policy(allowed: Sequence[str]) -> Callable[[str, dict[str, Any]], bool]:
-    """May a page of this origin connect? Takes the origin and the WSGI environ of the request.
+def origin_policy(allowed: Sequence[str]) -> OriginPolicy:
+    """The policy of a replica, one for all doors.
 
     Without configured origins: the page's own origin and pages served from localhost, so that a
     front end in development just connects. With them: these and the page's own; `*` = all.
@@ -55,3 +58,9 @@ def origin_policy(allowed: Sequence[str]) -> Callable[[str, dict[str, Any]], boo
         return not names and parts.hostname in _LOCAL_HOSTS
 
     return is_allowed
+
+
+def allows(policy: OriginPolicy, request: web.Request) -> bool:
+    """Whether `request` may be served: it comes from no page (no `Origin`), or from one whose origin may connect."""
+    origin = request.headers.get("Origin")
+    return origin is None or policy(origin, {"HTTP_HOST": request.host})

@@ -13,6 +13,7 @@ from server.delivery import Delivery
 from server.doors import documents, page
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
+from server.doors.cross_origin import cross_origin
 from server.doors.json_ws import JsonDoor
 from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
@@ -52,9 +53,9 @@ class Replica:
         self._catalogs = Catalogs(venues, self._hub.follow)
         self._history = History(venues, bus)
         self._cache = RestCache(self._rest)
+        self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
+        self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin)
         self._replays = Replays(Recordings(settings.recordings))
-        self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery)
-        is_allowed_origin = origin_policy(settings.cors_origins)
         self._json = JsonDoor(
             self._hub,
             self._catalogs,
@@ -113,7 +114,7 @@ class Replica:
     def _app(self) -> web.Application:
         settings = self._settings
         proxies = ProxyPolicy(settings.trusted_proxies)
-        app = web.Application(middlewares=[rest_guard(proxies)])
+        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { ApiError, fetchCatalog } from "./api.js";
+import { ApiError, fetchCatalog, fetchPrice } from "./api.js";
 import { CandleView } from "./candle-view.js";
 import { Chart } from "./chart.js";
 import { find } from "./dom.js";
@@ -12,6 +12,7 @@ import { Notice } from "./notice.js";
 import { Quote } from "./quote.js";
 import { StatusBar, markOf } from "./status.js";
 import { loadWatchlist, saveWatchlist } from "./storage.js";
+import { resolveSymbol, symbolOf } from "./symbols.js";
 import { formatView, parseView } from "./view.js";
 import { MAX_WATCHED, Watchlist } from "./watchlist.js";
 
@@ -55,7 +56,7 @@ intervals.addEventListener("click", ({ target }) => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  add(input.value.trim().toUpperCase());
+  add(input.value);
 });
 input.addEventListener("input", (event) => {
   // A choice from the list is complete; typed text waits for Enter.
@@ -116,22 +117,39 @@ function showView() {
   history.replaceState(null, "", formatView(view, location.search) + location.hash);
 }
 
-/** @param {string} symbol */
-function add(symbol) {
-  if (!symbol) return;
-  if (!catalog.trading.has(symbol)) {
-    notice.show(`Unknown symbol: ${symbol}`);
+/** @param {string} text what the user typed or chose */
+function add(text) {
+  const name = symbolOf(text);
+  if (!name) return;
+  const info = resolveSymbol(name, catalog.trading);
+  if (!info) {
+    explain(name);
     return;
   }
+  const { symbol } = info;
   if (!watchlist.symbols.includes(symbol) && watchlist.symbols.length >= MAX_WATCHED) {
     notice.show(`The watchlist holds ${MAX_WATCHED} symbols. Remove one first.`);
     return;
   }
   input.value = "";
-  watchlist.add(infoOf(symbol, catalog.trading));
+  watchlist.add(info);
   saveWatchlist(watchlist.symbols);
   select({ symbol });
   watchlist.markSelected(symbol);
+}
+
+/**
+ * Say in the server's words why a symbol cannot be watched, and which one was probably meant.
+ * @param {string} symbol
+ */
+async function explain(symbol) {
+  try {
+    await fetchPrice(symbol);
+    notice.show(`${symbol} has only just been listed: load the page again`);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    notice.show(error.message);
+  }
 }
 
 /** @param {string} symbol */

@@ -19,6 +19,8 @@ const VISIBLE_CANDLES_PER_PX = 1 / 8;
 const ROOM_ON_THE_RIGHT = 4;
 const MIN_CANDLES_SHOWN = 30;
 const VOLUME_SHARE = 0.18;
+/** Half the height of a price on the scale: nearer to the edge it would be cut. */
+const LABEL_ROOM_PX = 8;
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
 /**
@@ -69,7 +71,11 @@ export class Chart extends EventTarget {
    */
   clear(decimals) {
     const formatter = (/** @type {number} */ price) => formatPrice(price, decimals);
-    this.#candles.applyOptions({ priceFormat: { type: "custom", minMove: 10 ** -decimals, formatter } });
+    const tickmarksFormatter = (/** @type {readonly number[]} */ prices) =>
+      prices.map((price) => (this.#isAtEdge(price) ? "" : formatter(price)));
+    this.#candles.applyOptions({
+      priceFormat: { type: "custom", minMove: 10 ** -decimals, formatter, tickmarksFormatter },
+    });
     this.setCandles([]);
   }
 
@@ -105,6 +111,13 @@ export class Chart extends EventTarget {
     this.#watermarkText = text;
     const lines = text ? [{ text, color: readTheme(this.#element).watermark, fontSize: 40, fontStyle: "600" }] : [];
     this.#watermark.applyOptions({ lines });
+  }
+
+  /** @param {number} price */
+  #isAtEdge(price) {
+    const y = this.#candles.priceToCoordinate(price);
+    const height = this.#chart.panes()[0].getHeight();
+    return y !== null && (y < LABEL_ROOM_PX || y > height - LABEL_ROOM_PX);
   }
 
   /** @param {number} count candles there are */

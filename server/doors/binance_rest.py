@@ -33,6 +33,7 @@ _TTL_S: Final[Mapping[str, float]] = {
     "exchangeInfo": 60.0,
     "klines": 1.0,
     "uiKlines": 1.0,
+    "continuousKlines": 1.0,
     "depth": 0.25,
     "trades": 0.5,
     "aggTrades": 0.5,

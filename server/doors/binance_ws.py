@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -34,6 +35,7 @@ from market.errors import MarketError
 from market.messages import Message
 from market.streams import BINANCE_MARKETS, StreamName
 from market.windows import RollingWindow
+from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
 from server.connections import CloseReason
 from server.delivery import Delivery
@@ -114,10 +116,11 @@ class BinanceConnection(RawConnection):
 class BinanceDoor:
     """The Binance clients of one replica."""
 
-    def __init__(self, hub: Hub, catalogs: Catalogs, delivery: Delivery) -> None:
+    def __init__(self, hub: Hub, catalogs: Catalogs, delivery: Delivery, *, is_allowed_origin: OriginPolicy) -> None:
         self._hub = hub
         self._catalogs = catalogs
         self._delivery = delivery
+        self._is_allowed_origin = is_allowed_origin
         self._heartbeats = {market: Heartbeat(PING_S[market], PONG_S[market]) for market in BINANCE_MARKETS}
         self._connections: dict[BinanceConnection, None] = {}
         self._emptied = asyncio.Event()
@@ -152,8 +155,12 @@ class BinanceDoor:
 
     def _handler(self, entrance: Entrance) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
+            # Binance takes any page; here CORS_ORIGINS decides, at this door as at the others.
+            if not allows(self._is_allowed_origin, request):
+                self.refused_total += 1
+                return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
             if self._is_closing:
-                return web.Response(status=503)
+                return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
             query = request.rel_url.raw_query_string
             try:
                 check_time_unit(query)

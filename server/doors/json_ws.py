@@ -7,10 +7,10 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -19,6 +19,7 @@ from aiohttp import web
 from market.errors import Code, MarketError
 from market.streams import Market, StreamName
 from market.venue import RestError
+from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
 from server.connections import MAX_STREAMS, CloseReason
 from server.delivery import Delivery
@@ -108,7 +109,7 @@ class JsonDoor:
         delivery: Delivery,
         *,
         replays: Replays,
-        is_allowed_origin: Callable[[str, dict[str, Any]], bool],
+        is_allowed_origin: OriginPolicy,
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs
@@ -135,8 +136,7 @@ class JsonDoor:
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Open a client's WebSocket; 403 for a page of an origin that may not connect."""
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._is_allowed_origin(origin, {"HTTP_HOST": request.host}):
+        if not allows(self._is_allowed_origin, request):
             self.refused_total += 1
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
         if self._is_closing:

@@ -16,6 +16,7 @@ from market.announcements import Source
 from market.errors import Code, MarketError
 from market.streams import StreamName
 from market.venue import RestError
+from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
 from server.connections import MAX_STREAMS, Connection
@@ -104,7 +105,7 @@ class SocketIODoor:
         update_interval_ms: int,
         bus: Bus,
         bus_url: str,
-        is_allowed_origin: Callable[[str, dict[str, Any]], bool],
+        is_allowed_origin: OriginPolicy,
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs

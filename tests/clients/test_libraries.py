@@ -1,10 +1,13 @@
 """Unmodified Binance clients, pointed at a Tickcast by the documented snippets: REST and streams of both markets."""
 
+import re
 from pathlib import Path
 
 from tests.clients.checks import check_candles, check_growing, check_klines, check_levels, check_symbol, check_unbroken
-from tests.clients.conftest import Run, Shown
+from tests.clients.conftest import DOCUMENT, Run, Shown
 from tests.system.cluster import Cluster
+
+REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 
 
 def test_the_official_spot_sdk_streams_and_fetches_klines(run: Run, address: str) -> None:
@@ -95,3 +98,10 @@ def test_ccxt_pro_streams_and_fetches_klines(run: Run, address: str) -> None:
     assert all(quotes["BTC/USDT"]["bid"] < quotes["BTC/USDT"]["ask"] for quotes in shown["bids asks"])
     assert {mark["symbol"] for mark in shown["mark price"]} == {"BTC/USDT:USDT"}
     assert all(mark["markPrice"] > 0 for mark in shown["mark price"])
+
+
+def test_the_document_names_the_versions_that_are_tested() -> None:
+    rows = re.findall(r"^\| ([\w.-]+) \| ([0-9.]+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    pins = dict(re.findall(r"^([\w-]+)==([0-9.]+)", REQUIREMENTS.read_text(), re.MULTILINE))
+    assert {library.removesuffix(".pro"): version for library, version in rows}.items() <= pins.items()
+    assert len(rows) == 4

@@ -28,6 +28,7 @@ def cluster(port: int, replica_port: int) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **settings},
+        start_new_session=True,  # a process group of its own, as a shell gives its jobs
     ) as supervisor:
         try:
             yield supervisor

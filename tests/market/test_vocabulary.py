@@ -65,6 +65,23 @@ def test_an_unknown_symbol_is_refused_with_what_was_probably_meant(name: str, me
     assert (refusal.value.code, refusal.value.suggestion) == (Code.UNKNOWN_SYMBOL, meant)
 
 
+@pytest.mark.parametrize(
+    ("market", "listed", "name"),
+    [
+        (Market.FUTURES, "1000SHIBUSDT", "shibusdt"),
+        (Market.FUTURES, "1000SHIBUSDT", "shib"),
+        (Market.SPOT, "SHIBUSDT", "1000shibusdt"),
+        (Market.SPOT, "SHIBUSDT", "1000shib"),
+    ],
+)
+def test_an_asset_traded_by_the_thousand_is_found_by_its_other_name(market: Market, listed: str, name: str) -> None:
+    assert Catalog(market, [_info(listed), _info("BTCUSDT")]).suggest(name) == listed
+
+
+def test_what_does_not_trade_is_not_suggested() -> None:
+    assert CATALOG.suggest("LUNA") is None
+
+
 def test_what_a_wrong_name_costs_does_not_grow_with_the_symbols_that_there_are() -> None:
     def calls(count: int) -> int:
         names = (f"{number:04}USDC" for number in range(count))

@@ -3,6 +3,8 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
 
 from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
@@ -33,6 +35,28 @@ CANDLE_PIXELS = """chart => {
   return count;
 }"""
 
+# Pixels in the first two rows of a canvas that have another colour than its corner.
+INK_AT_THE_TOP = """canvas => {
+  const copy = document.createElement("canvas");
+  Object.assign(copy, { width: canvas.width, height: canvas.height });
+  const context = copy.getContext("2d");
+  context.drawImage(canvas, 0, 0);
+  const pixels = new Uint32Array(context.getImageData(0, 0, canvas.width, 2).data.buffer);
+  return pixels.filter((pixel) => pixel !== pixels[0]).length;
+}"""
+
+# WCAG's contrast ratio of the watermark to what lies under it; 1 = invisible.
+WATERMARK_CONTRAST = """chart => {
+  const context = document.createElement("canvas").getContext("2d");
+  const luminances = ["--surface", "--watermark"].map((name) => {
+    context.fillStyle = getComputedStyle(chart).getPropertyValue(name).trim();
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((part) => (part / 255) ** 2.2);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  });
+  return Math.max(...luminances) / Math.min(...luminances);
+}"""
+
 
 def url(server: Process) -> str:
     return f"http://127.0.0.1:{server.port}"
@@ -60,6 +84,13 @@ async def open_page(browser: Browser, address: str, size: ViewportSize = DESKTOP
     page.on("pageerror", lambda error: errors.append(str(error)))
     await page.goto(address)
     return page, errors
+
+
+async def not_watched(page: Page) -> dict[str, Any]:
+    """A symbol of `/symbols` that the page does not show by itself."""
+    data = (await (await page.request.get(urljoin(page.url, "/symbols"))).json())["data"]
+    found: dict[str, Any] = next(s for s in data["markets"]["spot"] if s["symbol"] not in data["default_symbols"])
+    return found
 
 
 async def save(page: Page, directory: Path, name: str) -> None:

@@ -10,10 +10,13 @@ from playwright.async_api import Browser, Route, expect
 from tests.support.processes import Process
 from tests.web.browsing import (
     FIGURE,
+    INK_AT_THE_TOP,
     PHONE,
     TIMEOUT_MS,
+    WATERMARK_CONTRAST,
     candles_drawn,
     expect_figures,
+    not_watched,
     open_page,
     price,
     row,
@@ -80,9 +83,7 @@ async def test_the_url_keeps_symbol_and_interval(server: Process, browser: Brows
 async def test_a_symbol_is_added_kept_and_removed(server: Process, browser: Browser) -> None:
     page, errors = await open_page(browser, url(server))
     await expect(row(page, "BTCUSDT")).to_be_visible()
-    known = await (await page.request.get(f"{url(server)}/symbols")).json()
-    data = known["data"]
-    other = next(s["symbol"] for s in data["markets"]["spot"] if s["symbol"] not in data["default_symbols"])
+    other = (await not_watched(page))["symbol"]
 
     await page.get_by_label("Add symbol").fill(other.lower())
     await page.get_by_label("Add symbol").press("Enter")
@@ -101,10 +102,59 @@ async def test_an_unknown_symbol_is_named_and_changes_nothing(server: Process, b
     await expect(row(page, "BTCUSDT")).to_be_visible()
     rows = await page.locator("#rows tr").count()
 
-    await page.get_by_label("Add symbol").fill("NOSUCHCOIN")
-    await page.get_by_label("Add symbol").press("Enter")
-    await expect(page.get_by_text("Unknown symbol: NOSUCHCOIN")).to_be_visible()
+    for typed, words in (
+        ("NOSUCHCOIN", "Unknown spot symbol: NOSUCHCOIN."),
+        ("btcusd", "Unknown spot symbol: BTCUSD. Did you mean BTCUSDT?"),
+    ):
+        await page.get_by_label("Add symbol").fill(typed)
+        await page.get_by_label("Add symbol").press("Enter")
+        await expect(page.locator("#notice")).to_have_text(words)
     assert await page.locator("#rows tr").count() == rows
+
+
+async def test_the_name_of_an_asset_adds_its_symbol(server: Process, browser: Browser) -> None:
+    page, errors = await open_page(browser, url(server))
+    await expect(row(page, "BTCUSDT")).to_be_visible()
+
+    other = await not_watched(page)
+
+    await page.get_by_label("Add symbol").fill(other["baseAsset"].lower())
+    await page.get_by_label("Add symbol").press("Enter")
+    await expect(price(page, other["symbol"])).to_have_text(FIGURE, timeout=TIMEOUT_MS)
+    await expect(row(page, other["symbol"])).to_have_attribute("data-selected", "")
+    assert errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_mark_behind_made_up_candles_can_be_seen(
+    server: Process, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    page, _ = await open_page(browser, url(server))
+    await page.emulate_media(color_scheme=scheme)
+    assert await page.locator("#chart").evaluate(WATERMARK_CONTRAST) > 1.3
+
+
+async def test_the_page_leads_to_the_api_documents(server: Process, browser: Browser) -> None:
+    page, _ = await open_page(browser, url(server))
+    for name in ("openapi.yaml", "asyncapi.yaml"):
+        address = await page.get_by_role("link", name=name).get_attribute("href")
+        answer = await page.request.get(f"{url(server)}{address}")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/yaml")
+
+
+async def test_no_price_on_the_scale_is_cut_by_the_chart_s_edge(server: Process, browser: Browser) -> None:
+    page, _ = await open_page(browser, url(server), PHONE)
+    await expect_figures(page)
+    scale = page.locator("#chart td:last-child canvas").first
+    box = await scale.bounding_box()
+    assert box is not None
+    for _ in range(12):
+        assert await scale.evaluate(INK_AT_THE_TOP) == 0
+        # Stretching the scale moves its prices past the edge.
+        await page.mouse.move(box["x"] + 30, box["y"] + 120)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + 30, box["y"] + 115)
+        await page.mouse.up()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

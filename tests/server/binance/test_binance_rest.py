@@ -66,6 +66,16 @@ async def test_klines_obey_start_end_and_limit(client: Client) -> None:
     assert len(await client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=1500)) == 1500
 
 
+async def test_klines_of_a_continuous_contract_are_its_perpetuals(client: Client) -> None:
+    query = {"interval": "1h", "limit": 20, "endTime": 1_795_000_000_000}
+    pair = {"pair": "BTCUSDT", "contractType": "PERPETUAL"}
+    rows = await client.get("/fapi/v1/continuousKlines", **pair, **query)
+    assert rows == await client.get("/fapi/v1/klines", symbol="BTCUSDT", **query)
+    assert len(rows) == 20
+    quarter = pair | {"contractType": "CURRENT_QUARTER"}
+    assert await client.get("/fapi/v1/continuousKlines", **quarter, **query) == []
+
+
 async def test_lists_come_for_many_symbols_and_objects_for_one(client: Client) -> None:
     for name in ("24hr", "price", "bookTicker"):
         assert isinstance(await client.get(f"/api/v3/ticker/{name}", symbol="BTCUSDT"), dict)
@@ -127,6 +137,30 @@ async def test_depth_limits(client: Client) -> None:
         ),
         ("/api/v3/klines", {"symbol": "BTCUSDT", "interval": "1m", "timeZone": "15"}, -1130, "Data sent for parameter"),
         ("/api/v3/klines", {"symbol": "BTCUSDT", "interval": "1m", "timeZone": "CET"}, -1130, "Data sent for"),
+        (
+            "/fapi/v1/continuousKlines",
+            {"contractType": "PERPETUAL", "interval": "1m"},
+            -1102,
+            "Mandatory parameter 'pair'",
+        ),
+        (
+            "/fapi/v1/continuousKlines",
+            {"pair": "BTCUSDT", "interval": "1m"},
+            -1102,
+            "Mandatory parameter 'contractType'",
+        ),
+        (
+            "/fapi/v1/continuousKlines",
+            {"pair": "BTCUSDT", "contractType": "WEEKLY", "interval": "1m"},
+            -1130,
+            "Data sent for parameter 'contractType'",
+        ),
+        (
+            "/fapi/v1/continuousKlines",
+            {"pair": "NOPEUSDT", "contractType": "PERPETUAL", "interval": "1m"},
+            -1121,
+            "Invalid symbol.",
+        ),
         ("/fapi/v1/openInterest", {}, -1102, "Mandatory parameter 'symbol' was not sent"),
         ("/api/v3/avgPrice", {"symbol": "NOPEUSDT"}, -1121, "Invalid symbol."),
         ("/api/v3/aggTrades", {"symbol": "BTCUSDT", "fromId": "x"}, -1100, "Illegal characters found in parameter"),

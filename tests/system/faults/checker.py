@@ -102,6 +102,7 @@ class Sequence:
         """Missing ids that were announced."""
         self._told_until: float = 0
         self._conflated_until: float = 0
+        self._may_repeat = False
 
     def begin(self) -> None:
         """Count from zero; what comes next still has to follow what came last."""
@@ -115,11 +116,18 @@ class Sequence:
         """What is missing up to the id `until`, or all before the next message, was replaced by what came after it."""
         self._conflated_until = until
 
+    def renew(self) -> None:
+        """The client subscribed anew to what is a stream of values besides, and is shown the latest one alone."""
+        self.forgive()
+        self._may_repeat = True
+
     def take(self, span: Span) -> None:
         """Count a message."""
         self.tally.received += 1
         if self.last is None:
             self.last = span.last
+        elif span.last == self.last and self._may_repeat:
+            self.tally.received -= 1
         elif span.last <= self.last:
             self._take_older(span)
         else:
@@ -128,6 +136,7 @@ class Sequence:
             self.last = span.last
             self._told_until = _left(self._told_until, span.last)
             self._conflated_until = _left(self._conflated_until, span.last)
+        self._may_repeat = False
 
     def miss(self, span: Span) -> None:
         """Count ids that did not come, announced or not; an empty span is nothing."""
@@ -239,7 +248,7 @@ class Client:
         if values is not None:
             values.renew()
             if sequence is not None:  # of a candle stream only the latest value is caught up on
-                sequence.forgive()
+                sequence.renew()
         elif sequence is not None and not event.recovered:
             sequence.announce()
 

@@ -14,11 +14,13 @@ from redis.crc import key_slot
 from market.streams import StreamName
 from tests.bus.redis_cluster import SLOTS
 from tests.support.processes import wait_until
-from tests.system.faults.clients import TRADES, SocketIoListener
+from tests.system.faults.clients import STREAMS, TRADES, SocketIoListener
 from tests.system.faults.ground import INGESTORS, Fault, Ground
 
 DEPTH: Final = frozenset({"spot:btcusdt@depth@100ms"})
 """Binance's REST API has trades and candles of the past, but no changes of a book."""
+ANYTHING: Final = frozenset(STREAMS)
+"""Nor is there anybody who could ask for them in time."""
 SKEW_S: Final = 3_600
 _SKEWED: Final = """
 import runpy, sys, time
@@ -165,7 +167,7 @@ def _freeze(ground: Ground, name: str, seconds: float) -> None:
 
 
 INGESTORS_KILLED: Final = Fault("either ingestor killed, in turn", _kill_either)
-BOTH_KILLED: Final = Fault("both ingestors killed at once", _kill_both, DEPTH)
+BOTH_KILLED: Final = Fault("both ingestors killed at once", _kill_both, ANYTHING)
 INGESTOR_FROZEN: Final = Fault("an ingestor frozen", _freeze_ingestor)
 BUS_RESTARTED: Final = Fault("the bus killed and restarted", _restart_bus)
 BUS_FROZEN: Final = Fault("the bus frozen", _freeze_bus)
@@ -175,7 +177,7 @@ STALLED: Final = Fault("the exchange's connections half open", _stall, DEPTH)
 NODE_LOST: Final = Fault("a node of the Redis Cluster lost", _lose_node)
 SHUT_DOWN: Final = Fault("serverShutdown", _shutdown)
 ROTATED: Final = Fault("connections replaced for their age", _rotate)
-REFUSED: Final = Fault("429 to handshakes and REST, then lost", _refuse_all, DEPTH)
+REFUSED: Final = Fault("429 to handshakes and REST, then lost", _refuse_all, ANYTHING)
 SUCCESSORS_REFUSED: Final = Fault("429 to handshakes during serverShutdown", _refuse_successors)
 REPLICA_KILLED: Final = Fault("a replica killed", _kill_replica, cuts_clients=True)
 CLOCKS_APART: Final = Fault("an ingestor's clock an hour off", _skew)

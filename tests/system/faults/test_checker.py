@@ -100,6 +100,14 @@ def test_values_may_skip_but_neither_go_back_nor_come_twice() -> None:
     assert counted(value(5), Renewed(BOOK, recovered=True), value(5)) == {}
 
 
+def test_whoever_subscribes_anew_may_be_shown_the_latest_value_again() -> None:
+    closed = candle(5, event_ms=6_000, closed=True)
+    late = candle(5, event_ms=6_001, closed=True)
+    told = Renewed(CANDLES, recovered=True)
+    assert counted(closed, told, closed) == counted(closed, told, late) == {"received": 1}
+    assert counted(closed, told, late, late)["doubled"] == 2  # as a value, and as a candle
+
+
 def test_a_client_whose_protocol_has_no_words_may_miss_what_was_announced_to_others() -> None:
     mute = client(trade(5), trade(9), trade(11), speaks_of_gaps=False)
     told = client(trade(5), Gap(TRADES, 8, conflated=False), trade(9), trade(10), trade(11))

@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test check format lock bench soak loadtest vendor clean servers node chromium compiler
+.PHONY: help setup run cluster test faults check format lock bench soak loadtest vendor clean servers node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -30,6 +30,9 @@ cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, e
 
 test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+faults: $(DEV) $(NODE) servers ## What clients see of every fault, one line each, some 15 min; SECONDS=3 ROTATION_SECONDS=60
+	@$(BIN)/python -m tests.system.faults
 
 check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files, API documents
 	$(STEP) "style" $(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """The recent past of one event stream, by which a client that was away gets exactly what it missed. Pure."""
 
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from market.messages import Message
@@ -13,12 +14,23 @@ _MESSAGE_BYTES: Final = 128
 
 
 class Ring:
-    """The messages of the last `seconds`, at most `limit_bytes` of them, oldest first."""
+    """The messages of the last `seconds`, at most `limit_bytes` of them, oldest first.
 
-    __slots__ = ("_bytes", "_limit_bytes", "_messages", "_seconds_us")
+    How old one is says `clock` (s, never goes back), not the message: what two ingestors received bears the times of
+    two clocks.
+    """
 
-    def __init__(self, seconds: float = RESUME_S, limit_bytes: int = RING_BYTES) -> None:
-        self._seconds_us = int(seconds * 1_000_000)
+    __slots__ = ("_bytes", "_came_at", "_clock", "_limit_bytes", "_messages", "_seconds")
+
+    def __init__(
+        self,
+        seconds: float = RESUME_S,
+        limit_bytes: int = RING_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._came_at: deque[float] = deque()
         self._limit_bytes = limit_bytes
         self._messages: deque[Message] = deque()
         self._bytes = 0
@@ -28,12 +40,7 @@ class Ring:
 
     def append(self, message: Message) -> None:
         """Remember `message`, and forget what is too old or too much."""
-        messages = self._messages
-        messages.append(message)
-        self._bytes += len(message.payload) + _MESSAGE_BYTES
-        oldest_us = message.received_us - self._seconds_us
-        while self._bytes > self._limit_bytes or messages[0].received_us < oldest_us:
-            self._bytes -= len(messages.popleft().payload) + _MESSAGE_BYTES
+        self._add(message, self._clock())
 
     @property
     def oldest(self) -> Message | None:
@@ -48,6 +55,7 @@ class Ring:
     def clear(self) -> None:
         """Forget everything: what comes next does not follow it."""
         self._messages.clear()
+        self._came_at.clear()
         self._bytes = 0
 
     def since(self, cursor: int) -> list[Message] | None:
@@ -73,7 +81,18 @@ class Ring:
 
     def prepend(self, messages: Sequence[Message]) -> None:
         """Remember `messages` as having come before all others; those that another process remembered."""
-        newer = list(self._messages)
+        newer = list(zip(self._messages, self._came_at, strict=True))
+        came_at = newer[0][1] if newer else self._clock()
         self.clear()
-        for message in (*messages, *newer):
-            self.append(message)
+        for message, at in (*((message, came_at) for message in messages), *newer):
+            self._add(message, at)
+
+    def _add(self, message: Message, now: float) -> None:
+        messages, came_at = self._messages, self._came_at
+        messages.append(message)
+        came_at.append(now)
+        self._bytes += len(message.payload) + _MESSAGE_BYTES
+        oldest = now - self._seconds
+        while self._bytes > self._limit_bytes or came_at[0] < oldest:
+            self._bytes -= len(messages.popleft().payload) + _MESSAGE_BYTES
+            came_at.popleft()

@@ -14,6 +14,7 @@ MAX_TIES: Final = 256
 EPOCH_S: Final = 3.0
 """Longer than one copy is ever behind the other: a copy that catches up must not pass for a new epoch."""
 EPOCH_MESSAGES: Final = 3
+"""Older messages that a new epoch takes; those that come together count once: a pause may end with a copy's backlog."""
 
 
 class Figures:
@@ -86,14 +87,14 @@ class Arbiter(ABC):
     never goes back.
     """
 
-    __slots__ = ("_clock", "_figures", "_older", "_older_since", "_older_than", "_on_epoch", "hole")
+    __slots__ = ("_clock", "_figures", "_older", "_older_at", "_older_since", "_older_than", "_on_epoch", "hole")
 
     def __init__(self, figures: Figures, on_epoch: Callable[[], None], clock: Callable[[], float]) -> None:
         self._figures = figures
         self._on_epoch = on_epoch
         self._clock = clock
         self._older_than: int | None = None
-        self._older_since = 0.0
+        self._older_since = self._older_at = 0.0
         self._older = 0
         self.hole: Hole | None = None
         """What is missing before the first of the messages held; None while none is."""
@@ -131,7 +132,9 @@ class Arbiter(ABC):
         now = self._clock()
         if self._older_than != last:  # something was handed on since the last older one
             self._older_than, self._older_since, self._older = last, now, 0
-        self._older += 1
+        if not self._older or now - self._older_at >= EPOCH_S / EPOCH_MESSAGES:
+            self._older += 1
+            self._older_at = now
         if self._older < EPOCH_MESSAGES or now - self._older_since < EPOCH_S:
             return False
         self._figures.epochs_total += 1

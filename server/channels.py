@@ -103,7 +103,8 @@ class Channel:
             return self.ring.since(cursor)
         if self.last is None:
             return None
-        return [] if self.last.cursor == cursor else [self.last]
+        # What a client saw elsewhere may be newer than what was looked up here.
+        return [self.last] if self.last.cursor > cursor else []
 
 
 class ArbitratedChannel(Channel):

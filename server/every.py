@@ -20,7 +20,7 @@ from server.connections import Connection
 from server.delivery import Delivery
 from server.encodings import Encoding
 from server.frames import Batch, Frame
-from server.groups import Figures, Group, Pace
+from server.groups import Figures, Group, Pace, came_at
 
 
 def is_every(stream: StreamName) -> bool:
@@ -93,7 +93,7 @@ class EveryChannel(Channel):
 class EveryGroup(Group):
     """Members of ALL in one encoding and at one pace, which holds for each symbol by itself."""
 
-    __slots__ = ("_every", "_held", "_named")
+    __slots__ = ("_every", "_held", "_held_at", "_named")
 
     def __init__(
         self, every: EveryChannel, encoding: Encoding, pace: Pace | None, delivery: Delivery, figures: Figures
@@ -102,6 +102,8 @@ class EveryGroup(Group):
         self._every = every
         self._held: dict[StreamName, Message] = {}
         """The latest message of each symbol that waits for the beat."""
+        self._held_at: dict[StreamName, float] = {}
+        """When each came, of a repeating pace."""
         self._named: dict[Connection, frozenset[StreamName]] = {}
         """Which symbols' streams a member also wants by name: those come by their own groups."""
 
@@ -111,6 +113,8 @@ class EveryGroup(Group):
             super().push(message)
         else:
             self._held[message.stream] = message
+            if self.pace.repeat:
+                self._held_at[message.stream] = time.monotonic()
 
     def beat(self) -> None:
         """Send each symbol's latest message: the pace's interval is over."""
@@ -118,8 +122,8 @@ class EveryGroup(Group):
             return
         due = list(self._held.values())
         if self.pace.repeat:
-            oldest_us = time.time_ns() // 1000 - self.pace.fresh_ms * 1000
-            due = [message for message in due if message.received_us >= oldest_us]
+            oldest = time.monotonic() - self.pace.fresh_ms / 1_000
+            due = [message for message in due if self._held_at[message.stream] >= oldest]
         else:
             self._held.clear()
         for message in due:
@@ -138,6 +142,7 @@ class EveryGroup(Group):
             self._named[connection] = named
         if self.pace is not None and self.pace.repeat and not self._held:
             self._held = {part.stream: part.last for part in self._every.parts if part.last is not None}
+            self._held_at = {stream: came_at(message) for stream, message in self._held.items()}
 
     def leave(self, connection: Connection) -> None:
         """Remove a member."""
@@ -161,6 +166,7 @@ class EveryGroup(Group):
     def forget(self, stream: StreamName) -> None:
         """Owe nobody anything more of a symbol's stream."""
         self._held.pop(stream, None)
+        self._held_at.pop(stream, None)
         for connection in self.members:
             if stream not in self._named.get(connection, ()):
                 connection.forget(stream, self.encoding)

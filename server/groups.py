@@ -39,7 +39,7 @@ class Figures:
 class Group:
     """Members that share frames. Messages are encoded as they come and leave together at the end of the turn."""
 
-    __slots__ = ("_delivery", "_figures", "_latest", "_pending", "encoding", "members", "pace", "stream")
+    __slots__ = ("_delivery", "_figures", "_latest", "_latest_at", "_pending", "encoding", "members", "pace", "stream")
 
     def __init__(
         self, stream: StreamName, encoding: Encoding, pace: Pace | None, delivery: Delivery, figures: Figures
@@ -52,11 +52,12 @@ class Group:
         self._figures = figures
         self._pending: list[Frame] = []
         self._latest: Message | None = None
+        self._latest_at = 0.0
 
     def push(self, message: Message) -> None:
         """Send `message` to all members at the end of this turn, or when their pace allows."""
         if self.pace is not None:
-            self._latest = message
+            self._latest, self._latest_at = message, time.monotonic()
         elif (frame := self.encode(message)) is not None:
             if not self._pending:  # `add` without the call: this is the hot path
                 self._delivery.schedule_group(self)
@@ -74,7 +75,7 @@ class Group:
             return
         if not self.pace.repeat:
             self._latest = None
-        elif time.time_ns() // 1000 - message.received_us > self.pace.fresh_ms * 1000:
+        elif time.monotonic() - self._latest_at > self.pace.fresh_ms / 1_000:
             return
         if (frame := self.encode(message)) is not None:
             self.add(frame)
@@ -86,6 +87,8 @@ class Group:
         connection.groups[self.stream, self.encoding] = self
         if self.pace is not None and self.pace.repeat and self._latest is None:
             self._latest = latest
+            if latest is not None:
+                self._latest_at = came_at(latest)
 
     def leave(self, connection: Connection) -> None:
         """Remove a member."""
@@ -125,6 +128,14 @@ class Group:
         if not self._pending:
             self._delivery.schedule_group(self)
         self._pending.append(frame)
+
+
+def came_at(message: Message) -> float:
+    """About when a message came that this replica may not have received itself: `time.monotonic()`, at most now.
+
+    Of what it received itself it knows better: an ingestor's clock may be wrong.
+    """
+    return time.monotonic() - max(0.0, time.time() - message.received_us / 1_000_000)
 
 
 class Beats:

@@ -24,12 +24,33 @@ def test_what_came_after_a_remembered_message_is_told_exactly(count: int, asked:
 
 
 def test_messages_are_forgotten_by_age() -> None:
-    ring = Ring(seconds=10)
+    now = 0.0
+    ring = Ring(seconds=10, clock=lambda: now)
     for at_s in range(20):
-        ring.append(message(at_s, at_s))
+        now = float(at_s)
+        ring.append(message(at_s))
     assert len(ring) == 11
     assert ring.since(8) is None
     assert [each.cursor for each in ring.since(17) or ()] == [18, 19]
+
+
+def test_messages_of_ingestors_whose_clocks_are_apart_are_remembered_alike() -> None:
+    ring = Ring(seconds=10)
+    for cursor in range(20):
+        ring.append(message(cursor, 3_600 * (cursor % 2)))
+    assert [each.cursor for each in ring.since(0) or ()] == list(range(1, 20))
+
+
+def test_what_was_remembered_elsewhere_is_forgotten_with_the_oldest_that_came_here() -> None:
+    now = 0.0
+    ring = Ring(seconds=10, clock=lambda: now)
+    ring.append(message(3))
+    now = 5.0
+    ring.prepend([message(1), message(2)])
+    assert [each.cursor for each in ring.since(1) or ()] == [2, 3]
+    now = 11.0
+    ring.append(message(4))
+    assert (len(ring), ring.since(3)) == (1, None)
 
 
 def test_messages_are_forgotten_by_size() -> None:

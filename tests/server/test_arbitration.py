@@ -252,6 +252,19 @@ def test_a_copy_that_catches_up_in_a_burst_is_no_new_epoch() -> None:
     assert stream.epochs == 0
 
 
+@pytest.mark.parametrize("text", ["btcusdt@trade", "btcusdt@miniTicker"])
+def test_a_copy_that_goes_on_where_it_was_before_a_pause_of_the_bus_is_no_new_epoch(text: str) -> None:
+    stream = Stream(text)
+    stream.take_ids(*range(90, 101))
+    stream.take_ids(95)
+    stream.clock.now += 0.1
+    stream.take_ids(96)
+    stream.clock.now += 60
+    stream.take_ids(97, 98, 99, 100, 101)
+    assert stream.cursors == list(range(90, 102))
+    assert stream.epochs == 0
+
+
 def test_payloads_that_tell_nothing_of_their_place_are_handed_on_by_cursor() -> None:
     for text in ("btcusdt@depth", "futures:btcusdt@depth", "btcusdt@kline_1m", "btcusdt@trade"):
         stream = Stream(text)

@@ -235,6 +235,14 @@ async def test_a_repeating_pace_sends_the_latest_value_again_but_never_an_old_on
     assert len(reader.texts) == sent
 
 
+async def test_an_ingestor_whose_clock_is_wrong_does_not_make_a_live_value_old(setup: Setup) -> None:
+    reader = Reader()
+    await setup.join(reader, TICKER, Plain(), Pace(50, repeat=True, fresh_ms=200))
+    an_hour_ago_us = time.time_ns() // 1000 - 3_600_000_000
+    await setup.publisher.publish([Message(TICKER, 1, an_hour_ago_us, b"1")])
+    await until(lambda: reader.texts == [b"1", b"1"], "repeated")
+
+
 async def test_a_newcomer_does_not_get_what_came_earlier_in_the_same_turn(setup: Setup) -> None:
     early, late, encoding = Reader(), Reader(), Plain()
     await setup.join(early, TRADES, encoding)
@@ -255,6 +263,13 @@ async def test_since_tells_exactly_what_was_missed_or_that_it_cannot(setup: Setu
     assert channel.since(1) == sent[2:]
     assert channel.since(3) == []
     assert channel.since(99) is None
+
+
+async def test_a_value_older_than_what_the_client_has_seen_is_not_sent_to_it(setup: Setup) -> None:
+    channel = await setup.join(Reader(), TICKER, Plain())
+    sent = await setup.publish(TICKER, b"0", b"1")
+    assert channel.since(0) == sent[1:]
+    assert channel.since(1) == channel.since(2) == []
 
 
 async def test_a_client_that_comes_from_a_quicker_replica_waits_until_this_one_has_caught_up(setup: Setup) -> None:

@@ -103,5 +103,5 @@ async def test_the_busiest_second_of_any_client_is_told(client: Client) -> None:
     for number in range(4):
         await ask(socket, "LIST_SUBSCRIPTIONS", request_id=number)
     busiest: dict[str, Any] = client.exchange.status()["busiest_second"]
-    assert busiest == {"spot": 4, "futures": 0}
+    assert busiest == {"spot": 4, "futures": 0, "bybit": 0}
     await eventually(lambda: client.exchange.status()["client_messages_total"] == 4, "all counted")

@@ -51,7 +51,7 @@ POLLING: Final = f"{ENGINE}polling".encode()
 WEBSOCKET: Final = f"{ENGINE}websocket".encode()
 SEPARATOR: Final = b"\x1e"
 _SESSION: Final = re.compile(rb'0\{"sid":"([^"]+)"')
-_FIGURES: Final = re.compile(r"^tickcast_(?:connections\{.*\}|streams) .*", re.MULTILINE)
+_FIGURES: Final = re.compile(r"^tickcast_connections\{.*\} .*", re.MULTILINE)
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """Sends frames on a connection or a session of its own; returns how many."""
@@ -205,14 +205,14 @@ class Replica:
         self.process = psutil.Process(server.pid)
         self._url = f"http://127.0.0.1:{server.port}/metrics"
         self.figures = self._read()
-        """Clients and streams, before anybody sent a mutated frame."""
+        """Clients, before anybody sent a mutated frame."""
         self.files = self.process.num_fds()
 
     def _read(self) -> list[str]:
         return _FIGURES.findall(httpx.get(self._url).text)
 
     async def rest(self) -> int:
-        """Return, once clients and streams are what they were, the resident memory (bytes) that it settles at."""
+        """Return, once clients are what they were, the resident memory (bytes) that it settles at."""
         sizes: list[int] = []
         async with asyncio.timeout(TIMEOUT_S):
             while self._read() != self.figures or self.process.num_fds() > self.files + SPARE_FILES:  # noqa: ASYNC110 # nobody tells

@@ -30,7 +30,7 @@ async def _see_and_kill(cluster: Cluster, folder: Path) -> dict[str, list[bytes]
     async with json_client(cluster.url) as client:
         await client.send(type="subscribe", rawStreams=STREAMS, snapshot=False)
         await until(lambda: len(client.of_stream(STREAMS[0])) >= 100 <= _lines(folder), "seen and recorded", 20)
-        cluster.processes["ingestor"].kill()
+        cluster.processes["ingestor1"].kill()
         return {stream: payloads(client, stream) for stream in STREAMS}
 
 
@@ -42,9 +42,9 @@ def _lines(folder: Path) -> int:
 async def test_what_clients_saw_is_replayed_after_the_ingestor_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     settings = {"RECORD": str(folder), "SIM_SYMBOLS": "5", "SIM_TRADES_PER_SECOND": "20"}
-    with Cluster(tmp_path, env=settings) as cluster:
+    with Cluster(tmp_path, env=settings, ingestors=1) as cluster:
         seen = await _see_and_kill(cluster, folder)
-        cluster.processes["ingestor"].start()
+        cluster.processes["ingestor1"].start()
         async with httpx.AsyncClient(base_url=cluster.url) as http:
             recordings: list[dict[str, Any]] = (await http.get("/replay")).json()["data"]["recordings"]
             recording = recordings[-1]["id"]

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from bus import nats_wire
-from bus.base import RETRY_MAX_S, VALUE_TTL_S, BusEnd, check_sizes, retry_delay_s
+from bus.base import VALUE_TTL_S, BusEnd, check_sizes
 from bus.loglimit import LogLimit
 from bus.nats_keeper import StoreAwayError, StoreKeeper
 from bus.nats_link import Link, open_link
@@ -17,6 +17,7 @@ from bus.nats_requests import INBOX_SID, Requests
 from bus.nats_servers import Servers
 from bus.nats_values import SEEN_SID, SeenStore
 from bus.nats_wire import Received
+from bus.supervision import stay_connected
 from market.messages import Message
 from market.streams import StreamName
 
@@ -76,7 +77,7 @@ class NatsBus(BusEnd):
         if self._started:
             raise RuntimeError("a bus starts once")
         self._started = True
-        self._supervisor = asyncio.create_task(self._stay_connected(), name="bus")
+        self._supervisor = asyncio.create_task(stay_connected(self._connect_and_stay), name="bus")
 
     async def close(self) -> None:
         """End the connection. Nothing is delivered afterwards."""
@@ -209,19 +210,6 @@ class NatsBus(BusEnd):
                 held_back=held_back,
             )
 
-    async def _stay_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        failures = 0
-        while True:
-            began = loop.time()
-            stood_s = await self._connect_and_stay()
-            self._attempts += 1
-            # A server that takes connections and soon drops them is no better than none.
-            failures = 0 if stood_s > RETRY_MAX_S else failures + 1
-            # What a vain attempt took counts as waiting: attempts are RETRY_MAX_S apart at most.
-            spent_s = 0.0 if stood_s else loop.time() - began
-            await asyncio.sleep(max(0.0, retry_delay_s(failures) - spent_s))
-
     async def _connect_and_stay(self) -> float:
         """Connect and return when the connection is over: how long it stood, in s; 0.0 for a vain attempt."""
         loop = asyncio.get_running_loop()
@@ -241,6 +229,7 @@ class NatsBus(BusEnd):
 
     async def _connect(self) -> Link:
         server = self._servers.all[self._attempts % len(self._servers.all)]
+        self._attempts += 1
         link = await open_link(server, self._servers, self._name, self._on_read, self._on_refusal)
         # From here on `subscribe` speaks to the server itself; what came before is restored below.
         self._link = link

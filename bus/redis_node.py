@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from redis.asyncio import Connection
 
-from bus.base import RETRY_MAX_S, retry_delay_s
 from bus.loglimit import LogLimit
 from bus.redis_link import CHANNELS, Command, CommandLink, Link, PushHandler, PushLink, Reply, Verbs, ignore_moved
 from bus.redis_url import CONNECT_TIMEOUT_S
+from bus.supervision import stay_connected
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class RedisNode:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._supervisor = asyncio.create_task(self._stay_connected(), name="bus")
+        self._supervisor = asyncio.create_task(stay_connected(self._connect_and_stay), name="bus")
 
     async def close(self) -> None:
         """End both connections. Nothing is delivered afterwards."""
@@ -100,18 +100,6 @@ class RedisNode:
                 await self._pushes.unsubscribe(channels)
         except (OSError, TimeoutError) as error:
             self._log.warning("unsubscribing ended with the connection", streams=len(channels), error=str(error))
-
-    async def _stay_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        failures = 0
-        while True:
-            began = loop.time()
-            stood_s = await self._connect_and_stay()
-            # A server that takes connections and soon drops them is no better than none.
-            failures = 0 if stood_s > RETRY_MAX_S else failures + 1
-            # What a vain attempt took counts as waiting: attempts are RETRY_MAX_S apart at most.
-            spent_s = 0.0 if stood_s else loop.time() - began
-            await asyncio.sleep(max(0.0, retry_delay_s(failures) - spent_s))
 
     async def _connect_and_stay(self) -> float:
         """Connect and return when the connection is over: how long it stood, in s; 0.0 for a vain attempt."""

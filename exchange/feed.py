@@ -46,11 +46,6 @@ class SymbolFeed:
         self._top: Top | None = None
         self._last_forced_ms = 0
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether any stream is."""
-        return bool(self._events or self._periodic)
-
     def want(self, stream: StreamName) -> None:
         """Encode `stream` from now on."""
         periodic = periodic_of(stream, self.instrument)

@@ -41,7 +41,6 @@ class Publisher:
         self._memory = memory
         self._on_published = on_published
         self.published_total = 0
-        self.batches_total = 0
         self.malformed_total = 0
         """Payloads without a cursor, or without what a price needs; the former are not published."""
         self._bus = bus
@@ -95,7 +94,6 @@ class Publisher:
             except Exception:  # one batch that fails must not end all publishing
                 logger.exception("batch not published", messages=len(batch))
                 continue
-            self.batches_total += 1
             self.published_total += len(batch)
             if self._on_published is not None:
                 self._on_published(batch)

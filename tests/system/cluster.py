@@ -1,7 +1,6 @@
 """A whole cluster as children of the test: the processes of `make cluster`, each to be killed and started by name."""
 
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -117,18 +116,3 @@ class NodeClient:
 def _payload(packet: bytes) -> bytes:
     """The data of `2["kind",{"stream":..,"cursor":..,"ts":..,"data":<payload>}]`."""
     return packet[packet.index(b'"data":') + len(b'"data":') : -2]
-
-
-def wait_for_silence(clients: Sequence[NodeClient], stream: str, quiet_s: float = 1.5, timeout_s: float = 60) -> None:
-    """Return once no client has received anything of `stream` for a while: the recording is over."""
-    seen: list[int] = []
-    since = time.monotonic()
-
-    def quiet() -> bool:
-        nonlocal seen, since
-        now = [len(client.messages(stream)) for client in clients]
-        if now != seen:
-            seen, since = now, time.monotonic()
-        return all(seen) and time.monotonic() - since > quiet_s
-
-    wait_until(quiet, f"{stream} comes to its end", timeout_s)

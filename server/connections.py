@@ -11,6 +11,7 @@ from server.encodings import Encoding
 from server.frames import Batch
 
 if TYPE_CHECKING:
+    from server.access.visitors import Visitor
     from server.groups import Group
 
 MAX_STREAMS: Final = 1024
@@ -45,9 +46,10 @@ class CloseReason(Enum):
 class Connection(ABC):
     """One client as the hub sees it: something to send frames to, and the groups it is a member of."""
 
-    __slots__ = ("groups",)
+    __slots__ = ("groups", "visitor")
 
-    def __init__(self) -> None:
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
         self.groups: dict[tuple[StreamName, Encoding], Group] = {}
 
     @abstractmethod

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from binance.rest import RestClient
 from bus.base import Bus
+from server.access.gate import Gate
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
@@ -54,7 +55,11 @@ class Replica:
         self._history = History(venues, bus)
         self._cache = RestCache(self._rest)
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
-        self._binance = BinanceDoor(self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin)
+        self._proxies = ProxyPolicy(settings.trusted_proxies)
+        gate = Gate(self._proxies)
+        self._binance = BinanceDoor(
+            self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
+        )
         self._replays = Replays(Recordings(settings.recordings))
         self._json = JsonDoor(
             self._hub,
@@ -63,6 +68,7 @@ class Replica:
             self._delivery,
             replays=self._replays,
             is_allowed_origin=is_allowed_origin,
+            gate=gate,
         )
         self._door = SocketIODoor(
             self._hub,
@@ -76,6 +82,7 @@ class Replica:
             bus=bus,
             bus_url=settings.resolved_bus_url,
             is_allowed_origin=is_allowed_origin,
+            gate=gate,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
         self._runner: web.AppRunner | None = None
@@ -113,7 +120,7 @@ class Replica:
 
     def _app(self) -> web.Application:
         settings = self._settings
-        proxies = ProxyPolicy(settings.trusted_proxies)
+        proxies = self._proxies
         app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)

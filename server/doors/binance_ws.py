@@ -35,6 +35,8 @@ from market.errors import MarketError
 from market.messages import Message
 from market.streams import BINANCE_MARKETS, StreamName
 from market.windows import RollingWindow
+from server.access.gate import Gate
+from server.access.visitors import Visitor
 from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
 from server.connections import CloseReason
@@ -80,8 +82,8 @@ class BinanceConnection(RawConnection):
 
     __slots__ = ("_asked", "encoding", "entrance", "exceeded", "inbox", "is_lost", "session", "window", "worker")
 
-    def __init__(self, entrance: Entrance, heartbeat: Heartbeat) -> None:
-        super().__init__(heartbeat)
+    def __init__(self, visitor: Visitor, entrance: Entrance, heartbeat: Heartbeat) -> None:
+        super().__init__(visitor, heartbeat)
         self.entrance = entrance
         self.session = ControlSession(entrance.market, combined=entrance.combined)
         self.encoding: Encoding = COMBINED if entrance.combined else RAW
@@ -116,11 +118,14 @@ class BinanceConnection(RawConnection):
 class BinanceDoor:
     """The Binance clients of one replica."""
 
-    def __init__(self, hub: Hub, catalogs: Catalogs, delivery: Delivery, *, is_allowed_origin: OriginPolicy) -> None:
+    def __init__(
+        self, hub: Hub, catalogs: Catalogs, delivery: Delivery, *, is_allowed_origin: OriginPolicy, gate: Gate
+    ) -> None:
         self._hub = hub
         self._catalogs = catalogs
         self._delivery = delivery
         self._is_allowed_origin = is_allowed_origin
+        self._gate = gate
         self._heartbeats = {market: Heartbeat(PING_S[market], PONG_S[market]) for market in BINANCE_MARKETS}
         self._connections: dict[BinanceConnection, None] = {}
         self._emptied = asyncio.Event()
@@ -167,12 +172,20 @@ class BinanceDoor:
             except BinanceError as error:
                 return as_response(refusal(error, used=0))
             names = names_in_query(query) if entrance.combined else names_in_path(request.match_info.get("names", ""))
-            return take_over(request, partial(self._open, entrance, names))
+            return take_over(request, partial(self._open, self._gate.admit(request), entrance, names))
 
         return handle
 
-    def _open(self, entrance: Entrance, names: list[str], transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
-        connection = BinanceConnection(entrance, self._heartbeats[entrance.market])
+    def _open(
+        self,
+        visitor: Visitor,
+        entrance: Entrance,
+        names: list[str],
+        transport: asyncio.Transport,
+        *,
+        deflate: bool,
+    ) -> WebSocket:
+        connection = BinanceConnection(visitor, entrance, self._heartbeats[entrance.market])
         connection.ws = WebSocket(
             transport,
             self._delivery,

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors.heartbeat import Deadlines, Heartbeat
 from server.doors.session import EngineSocket, Work
@@ -58,6 +59,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
     """
 
     delivery: Delivery
+    gate: Gate
     receive: Callable[[EngineSocket, str | bytes], Work | None]
     refuse_large_message: Callable[[EngineSocket, str | bytes], None]
 
@@ -130,7 +132,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return _refused(EngineError.BAD_REQUEST, headers)
         if self._is_closing:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down", headers=headers)
-        session = EngineSocket(self, self.generate_id())
+        session = EngineSocket(self, self.generate_id(), self.gate.admit(request))
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None
         if transport == "websocket":

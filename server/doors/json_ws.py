@@ -19,6 +19,8 @@ from aiohttp import web
 from market.errors import Code, MarketError
 from market.streams import Market, StreamName
 from market.venue import RestError
+from server.access.gate import Gate
+from server.access.visitors import Visitor
 from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
 from server.connections import MAX_STREAMS, CloseReason
@@ -75,8 +77,8 @@ class JsonConnection(RawConnection):
 
     __slots__ = ("asked", "client_id", "historian", "inbox", "is_lost", "is_upper", "worker")
 
-    def __init__(self, heartbeat: Heartbeat) -> None:
-        super().__init__(heartbeat)
+    def __init__(self, visitor: Visitor, heartbeat: Heartbeat) -> None:
+        super().__init__(visitor, heartbeat)
         self.client_id = f"client_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
         self.is_upper = False
         """Whether the client spoke as document 004's do when it spoke last."""
@@ -110,6 +112,7 @@ class JsonDoor:
         *,
         replays: Replays,
         is_allowed_origin: OriginPolicy,
+        gate: Gate,
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs
@@ -117,6 +120,7 @@ class JsonDoor:
         self._replays = replays
         self._delivery = delivery
         self._is_allowed_origin = is_allowed_origin
+        self._gate = gate
         self._heartbeat = Heartbeat(PING_INTERVAL_S, PING_TIMEOUT_S)
         self._connections: set[JsonConnection] = set()
         self._emptied = asyncio.Event()
@@ -141,7 +145,7 @@ class JsonDoor:
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
         if self._is_closing:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down")
-        return take_over(request, self._open)
+        return take_over(request, partial(self._open, self._gate.admit(request)))
 
     async def close(self) -> None:
         """Close all clients; returns when they are gone, which takes at most websocket.CLOSE_TIMEOUT_S."""
@@ -152,8 +156,8 @@ class JsonDoor:
             await self._emptied.wait()
         self._heartbeat.close()
 
-    def _open(self, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
-        connection = JsonConnection(self._heartbeat)
+    def _open(self, visitor: Visitor, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+        connection = JsonConnection(visitor, self._heartbeat)
         connection.ws = WebSocket(
             transport,
             self._delivery,

@@ -5,6 +5,7 @@ from abc import abstractmethod
 import structlog
 
 from market.streams import StreamName
+from server.access.visitors import Visitor
 from server.connections import CloseReason, Connection
 from server.doors.heartbeat import Heartbeat
 from server.encodings import Encoding
@@ -24,8 +25,8 @@ class RawConnection(Connection):
 
     ws: WebSocket
 
-    def __init__(self, heartbeat: Heartbeat) -> None:
-        super().__init__()
+    def __init__(self, visitor: Visitor, heartbeat: Heartbeat) -> None:
+        super().__init__(visitor)
         self.slot = -1
         self._heartbeat = heartbeat
 

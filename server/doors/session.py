@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from market.streams import StreamName
+from server.access.visitors import Visitor
 from server.connections import CloseReason
 from server.delivery import Outbox
 from server.doors.polling import NOOP, PYTHON_CLIENT_PACKETS, SEPARATOR, Polling
@@ -63,11 +64,13 @@ class EngineSocket:
         "sid",
         "slot",
         "upgraded",
+        "visitor",
     )
 
-    def __init__(self, server: "EngineServer", sid: str) -> None:
+    def __init__(self, server: "EngineServer", sid: str, visitor: Visitor) -> None:
         self.server = server
         self.sid = sid
+        self.visitor = visitor
         self.slot = -1
         self.is_binary = False
         """Whether the client speaks MessagePack."""

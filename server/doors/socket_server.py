@@ -24,6 +24,7 @@ import msgspec
 import socketio
 
 from market.errors import Code
+from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors import msgpack
 from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
@@ -99,6 +100,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         self,
         delivery: Delivery,
         *,
+        gate: Gate,
         on_connected: Callable[[EngineSocket, str], None],
         on_event: Callable[[ClientEvent], Answer],
         client_manager: Rooms,
@@ -122,6 +124,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         self.on_connected = on_connected
         self.on_event = on_event
         self.eio.delivery = delivery
+        self.eio.gate = gate
         self.eio.receive = self._receive
         self.eio.refuse_large_message = self._refuse_large_message
 

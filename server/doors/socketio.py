@@ -16,6 +16,7 @@ from market.announcements import Source
 from market.errors import Code, MarketError
 from market.streams import StreamName
 from market.venue import RestError
+from server.access.gate import Gate
 from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
@@ -60,7 +61,7 @@ class SocketIOConnection(Connection):
     __slots__ = ("session", "sid")
 
     def __init__(self, session: EngineSocket, sid: str) -> None:
-        super().__init__()
+        super().__init__(session.visitor)
         self.session = session
         self.sid = sid
 
@@ -106,6 +107,7 @@ class SocketIODoor:
         bus: Bus,
         bus_url: str,
         is_allowed_origin: OriginPolicy,
+        gate: Gate,
     ) -> None:
         self._hub = hub
         self._catalogs = catalogs
@@ -119,6 +121,7 @@ class SocketIODoor:
         self.refused_total = 0
         self.server = SocketServer(
             delivery,
+            gate=gate,
             on_connected=self._on_connected,
             on_event=self._on_event,
             client_manager=open_manager(bus, bus_url, self._stream_members),

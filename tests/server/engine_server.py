@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
+from server.access.gate import Gate
+from server.addresses import ProxyPolicy
 from server.delivery import Delivery
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket
@@ -26,6 +28,7 @@ class EngineService:
         self.events: list[ClientEvent] = []
         self.server = SocketServer(
             Delivery(),
+            gate=Gate(ProxyPolicy(())),
             on_connected=self._on_connected,
             on_event=self._on_event,
             client_manager=Rooms(),

@@ -1,0 +1,17 @@
+"""The gate: every connection and every request of a client passes here, at whichever door it came."""
+
+from aiohttp import web
+
+from server.access.visitors import Visitor
+from server.addresses import ProxyPolicy
+
+
+class Gate:
+    """Tells who a request comes from."""
+
+    def __init__(self, proxies: ProxyPolicy) -> None:
+        self._proxies = proxies
+
+    def admit(self, request: web.Request) -> Visitor:
+        """The visitor behind `request`."""
+        return Visitor(self._proxies.client_address(request))

@@ -29,7 +29,7 @@ cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, e
 	@exec $(BIN)/python -m deploy.cluster
 
 test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 faults: $(DEV) $(NODE) servers ## What clients see of every fault, one line each, some 15 min; SECONDS=3 ROTATION_SECONDS=60
 	@$(BIN)/python -m tests.system.faults

@@ -1,6 +1,7 @@
 """Records what was published on the bus, so that what clients saw can be replayed. Never in the data path's way."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ class Recorder:
         self._waiting: list[Message] = []
         self._thread = ThreadPoolExecutor(1, "recorder")
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = asyncio.Event()
         self._drop_log = LogLimit()
 
     @property
@@ -62,9 +64,10 @@ class Recorder:
 
     async def close(self) -> None:
         """Write what waits and end the file."""
+        # Not cancelled: a batch that waits for the thread would be lost.
+        self._is_closing.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await self._task
         await self._write_waiting()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
         self._thread.shutdown()
@@ -79,8 +82,10 @@ class Recorder:
             self._waiting.append(message)
 
     async def _write_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
+        while not self._is_closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_S):
+                    await self._is_closing.wait()
             try:
                 await self._write_waiting()
             except Exception:  # a fault of ours must not end the recording

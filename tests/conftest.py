@@ -13,6 +13,9 @@ from tests.support.processes import RECORDINGS, Process, nats_server, redis_serv
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
+_SLOW = ["faults", "system", "web", "clients", "deploy"]
+"""Folders whose tests take longest, in this order."""
+
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -60,3 +63,8 @@ async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
         chromium = await playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
         yield chromium
         await chromium.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole clusters and browsers: what takes longest must not be left for one worker at the end."""
+    items.sort(key=lambda item: _SLOW.index(folder) if (folder := item.path.parent.name) in _SLOW else len(_SLOW))

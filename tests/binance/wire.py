@@ -11,6 +11,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from tests.support.processes import free_port
 
@@ -63,7 +64,9 @@ class WireServer:
 
     def send(self, name: str, payload: bytes) -> int:
         """Send one combined frame to every client subscribed to `name`; how many there are."""
-        receivers = [client for client in self.live if name in client.names]
+        # Nothing may be written behind a closing frame.
+        live = (client for client in self.live if client.socket.state is State.OPEN)
+        receivers = [client for client in live if name in client.names]
         for client in receivers:
             self.send_raw(client, b'{"stream":"%b","data":%b}' % (name.encode(), payload))
         return len(receivers)

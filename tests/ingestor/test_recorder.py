@@ -89,6 +89,21 @@ async def test_a_slow_disk_stops_nobody_and_what_has_no_room_is_counted(
     assert len(recorded(tmp_path)) == recorder.recorded_total
 
 
+async def test_what_waits_for_the_thread_when_the_recorder_is_closed_is_recorded(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "one", 1 << 30)
+    go_on = threading.Event()
+    recorder._thread.submit(go_on.wait, 20)
+    recorder.start()
+    recorder.keep(trades(0, 5))
+    await until(lambda: not recorder._waiting, "they are on their way to the thread")
+    closing = asyncio.create_task(recorder.close())
+    for _ in range(10):  # whatever `close` would take back is taken back by then
+        await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert recorder.recorded_total == len(recorded(tmp_path)) == 5
+
+
 async def test_a_disk_that_refuses_is_counted_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(tmp_path, "one", 1 << 30)
     recorder.start()

@@ -25,9 +25,9 @@ from tests.support.processes import Process, free_port, tickcast
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """The exchange stand-in, for exchangeInfo, klines and tickers."""
+    """The exchange stand-in, for exchangeInfo, klines and tickers; a module's own: it counts weight by the minute."""
     directory = tmp_path_factory.mktemp("exchange")
     with tickcast("exchange", free_port(), directory, {"SIM_SYMBOLS": "8", "EXCHANGE": "simulate"}) as process:
         yield process
@@ -98,8 +98,8 @@ async def _ready(url: str) -> bool:
         return ready.status == 200 and all(markets.values())
 
 
-async def until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0) -> None:
-    """Return as soon as `condition` (plain or async) holds; fail with `what` after `timeout_s`."""
+async def until(condition: Callable[[], Any], what: str | Callable[[], str], timeout_s: float = 10.0) -> None:
+    """Return as soon as `condition` (plain or async) holds; fail with `what`, as it is then, after `timeout_s`."""
     try:
         async with asyncio.timeout(timeout_s):
             while True:
@@ -108,7 +108,7 @@ async def until(condition: Callable[[], Any], what: str, timeout_s: float = 10.0
                     return
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"timed out after {timeout_s} s: {what}") from None
+        raise AssertionError(f"timed out after {timeout_s} s: {what if isinstance(what, str) else what()}") from None
 
 
 class Client:

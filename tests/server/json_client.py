@@ -42,7 +42,7 @@ class JsonClient:
 
     async def wait_for(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
         """The messages of a type, once there are `count`."""
-        await until(lambda: len(self.of_type(kind)) >= count, f"{count} x {kind}, not only {self.messages[:9]}")
+        await until(lambda: len(self.of_type(kind)) >= count, lambda: f"{count} x {kind}, not only {self.messages[:9]}")
         return self.of_type(kind)
 
     async def ask(self, answer: str, **message: Any) -> dict[str, Any]:

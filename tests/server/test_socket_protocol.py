@@ -139,7 +139,7 @@ async def test_a_packet_that_is_none_ends_its_session(service: EngineService, pe
     assert service.left == ["transport error"]
     assert not service.events
     assert not service.server.eio.sockets
-    assert not service.server._binary_packet
+    assert not service.server._partials
 
 
 @pytest.mark.parametrize("packet", ['2["echo"]', '20["echo"]', "30[]", "1", '51-["echo"]'])

@@ -194,14 +194,20 @@ class EngineSocket:
             raise ValueError("two posts at once")
         self._is_posting = True
         try:
-            for encoded in (await _body(request)).split(SEPARATOR):
-                if self.closing:
-                    return
-                work = self._take(encoded.decode())
-                if work is not None:
-                    await work
+            body = await _body(request)
+            if self.closing:
+                raise ValueError("the session is over")
+            await self._take_all(body)
         finally:
             self._is_posting = False
+
+    async def _take_all(self, payload: bytes) -> None:
+        for encoded in payload.split(SEPARATOR):
+            if self.closing:
+                return
+            work = self._take(encoded.decode())
+            if work is not None:
+                await work
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.conformance.peers import TRANSPORTS, Peer, get, is_over, opened, polling, until_closed, websocket
+from tests.conformance.peers import TRANSPORTS, WAIT_S, Peer, get, is_over, opened, polling, until_closed, websocket
 from tests.conformance.targets import SHORT, Target
 
 PLACEHOLDERS = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}'
@@ -92,9 +92,12 @@ async def test_a_client_that_never_connects_is_dropped(target: Target, http: aio
     assert await is_over(http, target.socket, sid)
 
 
-async def test_a_client_leaves_the_main_namespace_and_its_session_stays(target: Target, peer: Peer) -> None:
+async def test_a_client_leaves_the_main_namespace_and_its_session_stays(peer: Peer) -> None:
     await peer.connect()
+    await peer.connect("/custom,")
     await peer.send("1")
+    await peer.send('2/custom,["message"]')
+    assert await peer.receive() == '2/custom,["message-back"]'
     await peer.connect()
     await peer.send('2["message","back again"]')
     assert await peer.receive() == '2["message-back","back again"]'
@@ -147,7 +150,7 @@ async def test_attachments_stand_wherever_their_placeholders_do(peer: Peer) -> N
     assert await peer.receive() == b"\xff"
 
 
-@pytest.mark.parametrize("number", ["1", "-1", '"0"', "0.5", "true", "null"])
+@pytest.mark.parametrize("number", ["1", "-1", '"0"', "true", "null"])
 async def test_a_placeholder_without_its_attachment_ends_the_session(peer: Peer, number: str) -> None:
     await peer.connect()
     await peer.send(f'51-["message",{{"_placeholder":true,"num":{number}}}]', b"x")
@@ -227,9 +230,9 @@ async def test_pings_reach_a_client_of_no_namespace_any_more(target: Target, htt
     if target.pings != SHORT:
         pytest.skip("for short pings")
     async with http.ws_connect(websocket(target.socket)) as ws:
-        for packet in ("40", "41"):
-            await ws.send_str(packet)
-        while (await ws.receive(timeout=5)).data != "2":
-            pass
+        await ws.send_str("40")
+        assert [(await ws.receive(timeout=WAIT_S)).data[:2] for _ in range(3)] == ["0{", "40", "42"]
+        await ws.send_str("41")
+        assert (await ws.receive(timeout=WAIT_S)).data == "2"
     sid = await opened(http, target.socket)
     assert await get(http, polling(target.socket, sid)) == (200, "2")

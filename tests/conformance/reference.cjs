@@ -16,7 +16,10 @@ function application(io) {
   for (const namespace of [io.of("/"), io.of("/custom")]) {
     namespace.on("connection", (socket) => {
       socket.emit("auth", socket.handshake.auth);
-      socket.on("message", (...body) => socket.emit("message-back", ...body));
+      socket.on("message", (...body) => {
+        if (typeof body.at(-1) === "function") body.pop();
+        socket.emit("message-back", ...body);
+      });
       socket.on("message-with-ack", (...body) => {
         const acknowledge = body.pop();
         if (typeof acknowledge === "function") acknowledge(...body);

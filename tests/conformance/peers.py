@@ -48,7 +48,8 @@ async def opened(http: aiohttp.ClientSession, url: str) -> str:
 async def is_over(http: aiohttp.ClientSession, url: str, sid: str) -> bool:
     """Whether a polling session ends, after at most a last answer."""
     for _ in range(2):
-        status, body = await get(http, polling(url, sid))
+        async with asyncio.timeout(WAIT_S):
+            status, body = await get(http, polling(url, sid))
         if status == 400:
             return True
         assert set(body.split(SEPARATOR)) <= {"1", "2", "6"}, body
@@ -148,13 +149,13 @@ class Peer:
         assert (await self._ws.receive(timeout=WAIT_S)).data == "3probe"
         await self._ws.send_str("5")
 
-    async def connect(self, namespace: str = "") -> None:
-        """Join a namespace."""
+    async def connect(self, namespace: str = "", greeting: str = '["auth",{}]') -> None:
+        """Join a namespace whose server answers with an event."""
         await self.send(f"0{namespace}")
         answer = await self.receive()
         assert isinstance(answer, str)
         assert answer.startswith(f'0{namespace}{{"sid":"'), answer
-        assert await self.receive() == f'2{namespace}["auth",{{}}]'
+        assert await self.receive() == f"2{namespace}{greeting}"
 
     async def is_closed(self) -> bool:
         """Whether the session ends without another word."""

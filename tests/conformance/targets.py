@@ -17,7 +17,7 @@ from aiohttp import web
 from server.access.gate import Gate
 from server.addresses import ProxyPolicy
 from server.delivery import Delivery
-from server.doors.engine import EngineServer
+from server.doors.engine import UPGRADE_TIMEOUT_S, EngineServer
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket
 from server.doors.socket_server import Reply, SocketServer
@@ -67,8 +67,8 @@ def reference_servers() -> Iterator[dict[str, Target]]:
 
 
 @asynccontextmanager
-async def our_servers(pings: str, **timing: float) -> AsyncIterator[Target]:
-    """Ours, in this process; `timing` overrides what they are set to."""
+async def our_servers(pings: str, upgrade_timeout_s: float = UPGRADE_TIMEOUT_S) -> AsyncIterator[Target]:
+    """Ours, in this process."""
     interval, timeout = PINGS_MS[pings]
     options = {
         "ping_interval": interval / 1000,
@@ -76,9 +76,8 @@ async def our_servers(pings: str, **timing: float) -> AsyncIterator[Target]:
         "connect_timeout_s": CONNECT_TIMEOUT_MS / 1000,
         "max_http_buffer_size": MAX_PAYLOAD,
         "cors_allowed_origins": "*",
-        **timing,
     }
-    echo, application = _echo(options), _application(options)
+    echo, application = _echo({**options, "upgrade_timeout_s": upgrade_timeout_s}), _application(options)
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(_serving(echo, "engine.io"))
         stack.push_async_callback(echo.close_all)

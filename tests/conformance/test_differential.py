@@ -69,7 +69,7 @@ def _packet(chance: random.Random) -> Item:
 
 
 def _is_comparable(item: Item) -> bool:
-    """False for attachment counts that only JavaScript takes for numbers, and for what leaves the barrier's namespace."""
+    """Not attachment counts that only JavaScript takes for numbers, nor what leaves the barrier's namespace."""
     count = re.match(r"[56]([^-]*)-", item.text)
     return not (count and not re.fullmatch(r"[0-9]{1,2}", count[1])) and not re.match(r"1/custom(,|$)", item.text)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conformance.peers import SEPARATOR, WAIT_S, get, opened, polling, post, websocket
 from tests.conformance.targets import LONG, Target, our_servers
 
-SEEDS = range(3)
+SEEDS = range(2)
 PACKETS = 90
 """Packets of one seed."""
 BARRIER = '42/custom,0["message-with-ack"]'

@@ -6,6 +6,7 @@ when such a frame comes and let go when it was whole.
 """
 
 import asyncio
+import codecs
 from collections.abc import Callable
 from typing import Final
 
@@ -25,6 +26,7 @@ _HEAD_BYTES: Final = 2
 _MEDIUM: Final = 126
 _LARGE: Final = 127
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
+_utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
 _HEARTBEATS: Final = frozenset({Opcode.PING, Opcode.PONG})
 
 
@@ -88,17 +90,15 @@ class WebSocket(asyncio.Protocol):
             self._on_message(message)
             return
         parser = self._parser or _Incoming(self._max_bytes, deflate=self._deflate)
-        messages = parser.feed(data)
+        received = parser.feed(data)
         self._parser = None if parser.is_idle else parser
-        if not self._closing:
-            for reply in parser.replies:
-                self.outbox.write(reply)
-        for frame in parser.take_heartbeats():
-            told = self._on_pong if frame.opcode is Opcode.PONG else self._on_ping
-            if told is not None:
-                told(bytes(frame.data))
-        for message in messages:
-            self._on_message(message)
+        for item in received:
+            if isinstance(item, WireFrame):
+                self._take_heartbeat(item)
+            else:
+                self._on_message(item)
+        if parser.close_frame and not self._closing:
+            self.outbox.write(parser.close_frame)
         if parser.is_over:
             self._end()
 
@@ -148,6 +148,16 @@ class WebSocket(asyncio.Protocol):
         self.close(reason)
         self._end()
 
+    def _take_heartbeat(self, frame: WireFrame) -> None:
+        payload = bytes(frame.data)
+        told = self._on_pong
+        if frame.opcode is Opcode.PING:
+            told = self._on_ping
+            if not self._closing:
+                self.outbox.write(WireFrame(Opcode.PONG, payload).serialize(mask=False))
+        if told is not None:
+            told(payload)
+
     def _set_reading(self) -> None:
         if self._transport.is_closing():
             return
@@ -170,58 +180,74 @@ class WebSocket(asyncio.Protocol):
 class _Incoming:
     """Parses a client's frames; idle again when neither a frame nor a message is unfinished."""
 
-    __slots__ = ("_boundary", "_fragments", "_heartbeats", "_is_text", "_parser", "is_over", "replies")
+    __slots__ = ("_boundary", "_parser", "_parts", "_texts", "_utf8", "close_frame", "is_over")
 
     def __init__(self, max_bytes: int, *, deflate: bool) -> None:
-        self._parser = Parser(Side.SERVER, state=State.OPEN, max_size=max_bytes)
+        self._parser = _FrameParser(Side.SERVER, state=State.OPEN, max_size=max_bytes)
         if deflate:
             self._parser.extensions = [PerMessageDeflate(True, True, 15, 15)]  # noqa: FBT003 # websockets' signature
         self._boundary = _Boundary()
-        self._fragments: list[bytes] = []
-        self._is_text = True
-        self._heartbeats: list[WireFrame] = []
-        self.replies: list[bytes] = []
-        """Pongs and close frames to send."""
+        self._utf8: codecs.IncrementalDecoder | None = None
+        """Reads the fragments of a text as they come; None while they are binary."""
+        self._texts: list[str] = []
+        self._parts: list[bytes] = []
+        self.close_frame = b""
+        """What to send before the end."""
         self.is_over = False
         """Whether the connection must end: closing handshake complete, or protocol broken."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost with this parser."""
-        return self._boundary.is_whole and not self._fragments and not self.is_over
+        return self._boundary.is_whole and not self._texts and not self._parts and not self.is_over
 
-    def feed(self, data: bytes) -> list[str | bytes]:
-        """The messages that `data` completes."""
+    def feed(self, data: bytes) -> list[str | bytes | WireFrame]:
+        """What `data` completes, in order: messages, pings and pongs."""
         self._boundary.feed(data)
         self._parser.receive_data(data)
-        messages: list[str | bytes] = []
+        received: list[str | bytes | WireFrame] = []
         for event in self._parser.events_received():
             if isinstance(event, WireFrame) and event.opcode in _DATA:
-                self._take(event, messages)
+                if not self._take(event, received):
+                    break
             elif isinstance(event, WireFrame) and event.opcode in _HEARTBEATS:
-                self._heartbeats.append(event)
+                received.append(event)
         sent = self._parser.data_to_send()
         self.is_over = self.is_over or b"" in sent  # the sans-I/O core asks for the end of the stream
-        self.replies = [part for part in sent if part]
-        return messages
+        self.close_frame = b"".join(sent)
+        return received
 
-    def take_heartbeats(self) -> list[WireFrame]:
-        """The pings and pongs that came since the last time."""
-        heartbeats, self._heartbeats = self._heartbeats, []
-        return heartbeats
-
-    def _take(self, frame: WireFrame, messages: list[str | bytes]) -> None:
+    def _take(self, frame: WireFrame, received: list[str | bytes | WireFrame]) -> bool:
+        """Take a part of a message; False, and the connection fails, for text that is not UTF-8 so far."""
         if frame.opcode is not Opcode.CONT:
-            self._is_text = frame.opcode is Opcode.TEXT
-        self._fragments.append(bytes(frame.data))
-        if not frame.fin:
+            self._utf8 = _utf8_decoder() if frame.opcode is Opcode.TEXT else None
+        data = bytes(frame.data)
+        if self._utf8 is None:
+            self._parts.append(data)
+        else:
+            try:
+                self._texts.append(self._utf8.decode(data, final=frame.fin))
+            except UnicodeDecodeError:
+                self._parser.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+                return False
+        if frame.fin:
+            received.append(b"".join(self._parts) if self._utf8 is None else "".join(self._texts))
+            self._parts.clear()
+            self._texts.clear()
+        return True
+
+
+class _FrameParser(Parser):
+    """The sans-I/O core, which leaves pings to its user and takes a close frame amid a fragmented message, too."""
+
+    def recv_frame(self, frame: WireFrame) -> None:
+        """Process one frame; control frames may stand between fragments (RFC 6455, 5.4)."""
+        if frame.opcode is Opcode.PING:  # its pong must not overtake the answers to earlier messages
+            self.events.append(frame)
             return
-        data = b"".join(self._fragments)
-        self._fragments.clear()
-        try:
-            messages.append(data.decode() if self._is_text else data)
-        except UnicodeDecodeError:
-            self._parser.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
 
 
 class _Boundary:

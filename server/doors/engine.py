@@ -31,6 +31,8 @@ from server.http_answers import ok
 
 CONNECT_TIMEOUT_S: Final = 45.0
 """How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""
+UPGRADE_TIMEOUT_S: Final = 10.0
+"""How long an upgrade may take from its WebSocket's handshake on, in s; the reference server's `upgradeTimeout`."""
 CLOSE_S: Final = 1.0
 """How long what runs for a session may go on once all are closed, in s."""
 _SID_BYTES: Final = 15
@@ -63,11 +65,19 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
     receive: Callable[[EngineSocket, str | bytes], Work | None]
     refuse_large_message: Callable[[EngineSocket, str | bytes], None]
 
-    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: object) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        upgrade_timeout_s: float = UPGRADE_TIMEOUT_S,
+        **options: object,
+    ) -> None:
         super().__init__(**options)
         self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
         self.strangers = Deadlines[EngineSocket](connect_timeout_s, self._give_up)
         """Sessions without a namespace."""
+        self.upgrading = Deadlines[EngineSocket](upgrade_timeout_s, EngineSocket.give_up_upgrade)
+        """Sessions whose WebSocket has yet to take over."""
         self._background: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
@@ -89,6 +99,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         """Let go of a session that is over."""
         self.heartbeat.remove(session)
         self.strangers.stop(session)
+        self.upgrading.stop(session)
         self.sockets.pop(session.sid, None)
 
     async def close_all(self) -> None:
@@ -98,6 +109,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             await session.shut_down()
         self.heartbeat.close()
         self.strangers.close()
+        self.upgrading.close()
         if self._background:
             _, unfinished = await asyncio.wait(self._background, timeout=CLOSE_S)
             for task in unfinished:
@@ -150,9 +162,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         session: EngineSocket | None = self.sockets.get(query["sid"])
         if session is None or session.closing:
             return _refused(EngineError.UNKNOWN_SID, headers)
-        if _is_upgrade(request):
+        is_upgrade = _is_upgrade(request)
+        if query.get("EIO") != "4" or (query["transport"] == "websocket") is not is_upgrade:
+            return _refused(EngineError.BAD_REQUEST, headers)
+        if is_upgrade:
             return session.upgrade(request)
-        if session.upgraded or query["transport"] != "polling":
+        if session.upgraded:
             return _refused(EngineError.BAD_REQUEST, headers)
         return await self._serve_polling(session, request, headers)
 

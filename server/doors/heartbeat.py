@@ -78,14 +78,17 @@ class Heartbeat:
         self._slots: list[dict[Pinged, None]] = [{} for _ in range(SLOTS)]
         self._awaited = Deadlines[Pinged](timeout_s, lambda session: session.timed_out())
         self._now = 0
+        self._next_beat = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, session: Pinged) -> None:
-        """Ping `session` from one interval on."""
-        session.slot = (self._now - 1) % SLOTS  # the one whose turn is the farthest away
+        """Ping `session` within one interval, and then once in each."""
+        session.slot = (self._now - 2) % SLOTS  # the farthest away whose turn comes before the interval is over
         self._slots[session.slot][session] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._step_s, self._beat)
+            loop = asyncio.get_running_loop()
+            self._next_beat = loop.time() + self._step_s
+            self._timer = loop.call_at(self._next_beat, self._beat)
 
     def remove(self, session: Pinged) -> None:
         """Ping `session` no more."""
@@ -105,7 +108,10 @@ class Heartbeat:
             self._timer.cancel()
 
     def _beat(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._step_s, self._beat)
+        loop = asyncio.get_running_loop()
+        # By the clock, so that late beats do not add up; one that is very late starts a new count.
+        self._next_beat = max(self._next_beat + self._step_s, loop.time())
+        self._timer = loop.call_at(self._next_beat, self._beat)
         slot, self._now = self._slots[self._now], (self._now + 1) % SLOTS
         for session in slot:
             if session not in self._awaited:

@@ -35,6 +35,42 @@ class Packet(NamedTuple):
     namespace: str
     data: Any
     id: int | None
+    attachments: int = 0
+    """How many binary messages follow, which stand for placeholders in `data`."""
+
+
+class Partial:
+    """A packet whose attachments are still to come."""
+
+    __slots__ = ("_attachments", "_packet")
+
+    def __init__(self, packet: Packet) -> None:
+        self._packet = packet
+        self._attachments: list[bytes] = []
+
+    def add(self, attachment: bytes) -> Packet | None:
+        """Take the next attachment; with the last one the plain packet. Raises ValueError for wrong placeholders."""
+        self._attachments.append(attachment)
+        kind, namespace, data, number, count = self._packet
+        if len(self._attachments) < count:
+            return None
+        try:
+            data = self._filled(data)
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
+        return Packet(kind - BINARY_EVENT + EVENT, namespace, data, number)
+
+    def _filled(self, value: Any) -> Any:  # noqa: ANN401 # whatever the client sent
+        if isinstance(value, list):
+            return [self._filled(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        if value.get("_placeholder") is not True:
+            return {key: self._filled(part) for key, part in value.items()}
+        number = value.get("num")
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(self._attachments):
+            raise ValueError("illegal attachments")
+        return self._attachments[number]
 
 
 def decode_packet(text: str) -> Packet:
@@ -42,9 +78,11 @@ def decode_packet(text: str) -> Packet:
     kind, rest = _digits(text[:1]), text[1:]
     if kind is None or kind > BINARY_ACK:
         raise ValueError("unknown packet type")
+    attachments = 0
     if kind >= BINARY_EVENT:
         count, dash, rest = rest.partition("-")
-        if not dash or not 1 <= (_digits(count) or 0) <= MAX_ATTACHMENTS:
+        attachments = _digits(count) or 0 if dash else 0
+        if not 1 <= attachments <= MAX_ATTACHMENTS:
             raise ValueError("illegal attachments")
     namespace = "/"
     if rest.startswith("/"):
@@ -56,7 +94,7 @@ def decode_packet(text: str) -> Packet:
     if body:
         data = load_json(body)
         check(kind, data)
-    return Packet(kind, namespace, data, number)
+    return Packet(kind, namespace, data, number, attachments)
 
 
 def event_number(encoded: str) -> int | None:

@@ -31,9 +31,11 @@ HARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """A message longer than this is not even read: it ends the connection (close 1009)."""
 MAX_INBOX: Final = 256
 """Packets of one client that wait to be handled; its transport is not read while more would come."""
-_CLOSE: Final = b"1"
+_CLOSE: Final = "1"
 _PING: Final = b"2"
 _PONG: Final = "3"
+_NO_UPGRADE, _PROBE_EXPECTED, _UPGRADE_EXPECTED, _UPGRADE_FAILED = range(4)
+"""How far the upgrade of a polling session is; a failed one until its WebSocket is over."""
 _IGNORED: Final = ("0", "5", "6")
 """Packets that are valid and mean nothing to a server; the reference server ignores them, too."""
 
@@ -52,6 +54,7 @@ class EngineSocket:
 
     __slots__ = (
         "_inbox",
+        "_is_posting",
         "_polling",
         "_probe",
         "_session",
@@ -83,8 +86,8 @@ class EngineSocket:
         self._session: dict[str, object] | None = None
         self._polling: Polling | None = None
         self._ws: WebSocket | None = None
-        self._probe = 0
-        """How far the upgrade of a polling session is: 0 none, 1 probe expected, 2 upgrade packet expected."""
+        self._probe = _NO_UPGRADE
+        self._is_posting = False
         self._inbox: deque[str | bytes] | None = None
 
     @property
@@ -153,7 +156,8 @@ class EngineSocket:
             return take_over(request, self._open_redundant)
 
         def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
-            self._probe = 1
+            self._probe = _PROBE_EXPECTED
+            self.server.upgrading.start(self)
             self._ws = self._websocket(transport, deflate=deflate)
             return self._ws
 
@@ -164,7 +168,7 @@ class EngineSocket:
 
         Raises ValueError, which ends the session, for a second poll at once.
         """
-        if self._probe == 2:  # noqa: PLR2004 # upgrading: nothing more is answered over polling
+        if self._probe == _UPGRADE_EXPECTED:  # nothing more is answered over polling
             return NOOP
         polls = self._polls()
         if polls.is_awaited:
@@ -183,9 +187,22 @@ class EngineSocket:
     async def post(self, request: web.Request) -> None:
         """Take the packets of a polling request one by one; one that is too long is refused alone.
 
-        Raises ValueError, which ends the session, for a body over HARD_LIMIT_BYTES or not of packets.
+        Raises ValueError, which ends the session, for a second request at once, and for a body over
+        HARD_LIMIT_BYTES or not of packets.
         """
-        for encoded in (await _body(request)).split(SEPARATOR):
+        if self._is_posting:
+            raise ValueError("two posts at once")
+        self._is_posting = True
+        try:
+            body = await _body(request)
+            if self.closing:
+                raise ValueError("the session is over")
+            await self._take_all(body)
+        finally:
+            self._is_posting = False
+
+    async def _take_all(self, payload: bytes) -> None:
+        for encoded in payload.split(SEPARATOR):
             if self.closing:
                 return
             work = self._take(encoded.decode())
@@ -230,7 +247,7 @@ class EngineSocket:
     async def _close(self, reason: str, *, abort: bool, told: CloseReason = CloseReason.NORMAL) -> None:
         await self.server._trigger_event("disconnect", self.sid, reason)  # noqa: SLF001 # its own session
         if not abort:
-            self.write(_CLOSE)
+            self.write(_CLOSE.encode())
         self.closed = True
         self.outbox = None
         self.server.forget(self)
@@ -273,7 +290,7 @@ class EngineSocket:
         """From now on everything goes to the WebSocket, first what waited for the next poll."""
         self.upgraded = True
         self.outbox = ws.outbox
-        self._probe = 0
+        self._end_upgrade()
         polls, self._polling = self._polling, None
         if polls is not None:
             polls.move(lambda packet, binary: self.write(packet, binary=binary), ws.outbox.send)
@@ -301,16 +318,27 @@ class EngineSocket:
     def _on_probe(self, data: str | bytes) -> None:
         """The upgrade of a polling session (Engine.IO protocol 4, "Upgrade")."""
         ws = self._ws
-        if ws is None:
+        if ws is None or self._probe == _UPGRADE_FAILED:
             return
-        if self._probe == 1 and data == "2probe":
-            self._probe = 2
+        if data == "2probe":
+            self._probe = _UPGRADE_EXPECTED
             ws.outbox.write(text_frame(b"3probe"))
             self._polls().wake()  # a poll that waits is answered with NOOP
-        elif self._probe == 2 and data == "5":  # noqa: PLR2004 # see `_probe`
+        elif data == "5":
             self._move_over(ws)
         else:
-            ws.close()
+            self.give_up_upgrade()
+
+    def give_up_upgrade(self) -> None:
+        """Go on polling: the WebSocket did not prove itself, or not in time."""
+        self.server.upgrading.stop(self)
+        if self._ws is not None:
+            self._probe = _UPGRADE_FAILED
+            self._ws.close()
+
+    def _end_upgrade(self) -> None:
+        self.server.upgrading.stop(self)
+        self._probe = _NO_UPGRADE
 
     async def _work_off(self, work: Work, inbox: deque[str | bytes]) -> None:
         """Finish `work`, then handle what came meanwhile."""
@@ -339,11 +367,11 @@ class EngineSocket:
         return self._take_other(encoded)
 
     def _take_other(self, encoded: str) -> Work | None:
-        if encoded == _PONG:
+        if encoded.startswith(_PONG):
             self.server.heartbeat.answered(self)
         elif encoded.startswith("b"):
             return self.server.receive(self, base64.b64decode(encoded[1:], validate=True))
-        elif encoded == _CLOSE.decode():
+        elif encoded.startswith(_CLOSE):
             return self.close(abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
         elif not encoded.startswith(_IGNORED):
             raise ValueError("not an Engine.IO packet")
@@ -364,7 +392,7 @@ class EngineSocket:
         if self.upgraded:
             self.end(self.server.reason.TRANSPORT_CLOSE, abort=True)
         else:
-            self._probe = 0
+            self._end_upgrade()
 
 
 async def _body(request: web.Request) -> bytes:

@@ -2,15 +2,15 @@
 
 It is python-socketio's server for those who use it (its managers, and with them the shared control
 plane). The common packets, CONNECT to the main namespace and events of it, are handled here, at once:
-without a task, and without an object for each. What is unusual (other namespaces, attachments,
-acknowledgements of ours) goes python-socketio's way. What differs from it on purpose:
+without a task, and without an object for each. What is unusual (other namespaces, events that the
+application has a handler for, acknowledgements of ours) goes python-socketio's way. What differs from it on purpose:
 
 - Packets are read as strictly as by the reference server: one that is none ends its connection. An
   event that merely asks for something wrong gets an `error` event.
 - A packet for a WebSocket client is written to its outbox at once, so that acknowledgements and shared
   market-data frames keep one order. Events of one client are handled one after the other.
-- A client that has connected is greeted after its CONNECT, not before; one whose CONNECT is binary
-  speaks MessagePack (server/doors/msgpack.py). Only what a handler answers is acknowledged.
+- What a connect handler emits goes out behind the answer to its client's CONNECT, not before. A client
+  whose CONNECT is binary speaks MessagePack (server/doors/msgpack.py). Only what a handler answers is acknowledged.
 - A message over the size limit is refused with an `error` event, and the connection lives on.
 
 tests/server/test_engine.py fails loudly when a release changes what this relies on.
@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import engineio
 import msgspec
 import socketio
+import structlog
 
 from market.errors import Code
 from server.access.gate import Gate
@@ -30,11 +31,12 @@ from server.doors import msgpack
 from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
 from server.doors.packets import (
     ACK,
-    BINARY_EVENT,
     CONNECT,
+    CONNECT_ERROR,
     DISCONNECT,
     EVENT,
     Packet,
+    Partial,
     decode_packet,
     event_number,
     load_json,
@@ -45,6 +47,10 @@ from server.frames import Batch
 
 MAIN: Final = "/"
 """The namespace of our protocol."""
+MAX_BEHIND_CONNECT: Final = 256
+"""Messages for a client that wait while a handler decides about its CONNECT; with more it is let go."""
+
+log = structlog.get_logger(__name__)
 
 
 class ClientEvent(NamedTuple):
@@ -123,6 +129,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         )
         self.on_connected = on_connected
         self.on_event = on_event
+        self._partials: dict[EngineSocket, Partial] = {}
+        self._behind_connect: dict[str, list[engineio.packet.Packet]] = {}
+        """What is sent to a session while a handler decides about its CONNECT: it goes out behind the answer."""
         self.eio.delivery = delivery
         self.eio.gate = gate
         self.eio.receive = self._receive
@@ -137,31 +146,31 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
 
     def _receive(self, session: EngineSocket, data: str | bytes) -> Work | None:
         """Handle one packet of a client; what is left to await."""
-        partial = self._binary_packet.get(session.sid)
+        partial = self._partials.get(session)
         if partial is not None:
             return self._add_attachment(session, partial, data)
         if isinstance(data, bytes):
             packet = msgpack.decode_packet(data)
-            session.is_binary = session.is_binary or packet.type == CONNECT
+            if packet.type == CONNECT:
+                session.is_binary = True
+            elif not session.is_binary:
+                raise ValueError("attachment without a packet")
             return self._dispatch(session, packet)
         packet = decode_packet(data)
-        if packet.type < BINARY_EVENT:
-            return self._dispatch(session, packet)
-        self._sid_of(session, packet.namespace)
-        self._binary_packet[session.sid] = self.packet_class(encoded_packet=data)
-        return None
+        if packet.attachments:
+            self._sid_of(session, packet.namespace)
+            self._partials[session] = Partial(packet)
+            return None
+        return self._dispatch(session, packet)
 
-    def _add_attachment(self, session: EngineSocket, partial: socketio.packet.Packet, data: str | bytes) -> Work | None:
+    def _add_attachment(self, session: EngineSocket, partial: Partial, data: str | bytes) -> Work | None:
         if isinstance(data, str):
             raise ValueError("attachment missing")  # noqa: TRY004 # a packet that is none, like all others
-        try:
-            if not partial.add_attachment(data):
-                return None
-        except (IndexError, TypeError, RecursionError) as error:
-            raise ValueError(f"placeholders without attachments: {error}") from None
-        del self._binary_packet[session.sid]
-        kind = EVENT if partial.packet_type == BINARY_EVENT else ACK
-        return self._dispatch(session, Packet(kind, partial.namespace or MAIN, partial.data, partial.id))
+        packet = partial.add(data)
+        if packet is None:
+            return None
+        del self._partials[session]
+        return self._dispatch(session, packet)
 
     def _dispatch(self, session: EngineSocket, packet: Packet) -> Work | None:
         if packet.type == CONNECT:
@@ -169,8 +178,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         sid = self._sid_of(session, packet.namespace)
         data = packet.data or []
         if packet.type == EVENT:
-            if packet.namespace == MAIN:
+            if packet.namespace == MAIN and not (data and data[0] in self.handlers[MAIN]):
                 return self._handle_main_event(session, sid, data, packet.id)
+            if not data:
+                return None
             return self._handle_event(session.sid, packet.namespace, packet.id, data)  # type: ignore[no-any-return] # no types
         if packet.type == ACK:
             return self._handle_ack(session.sid, packet.namespace, packet.id, data)  # type: ignore[no-any-return] # no types
@@ -249,7 +260,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             packet = self.packet_class(socketio.packet.CONNECT_ERROR, data=refusal, namespace=namespace)
             await self._send_packet(eio_sid, packet)
             return
-        await super()._handle_connect(eio_sid, namespace, data)
+        self._behind_connect[eio_sid] = []
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)
+        finally:
+            for packet in self._behind_connect.pop(eio_sid):
+                await self.eio.send_packet(eio_sid, packet)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         session = self.eio.sockets.get(eio_sid)
         if session is None or sid is None or not self.manager.is_connected(sid, namespace):
@@ -268,23 +284,33 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         namespace: str,
         id: int | None,  # noqa: A002 # socketio's signature
     ) -> None:
-        """Have the application handle an event of another namespace; acknowledge what it answers."""
-        answer = await server._trigger_event(data[0], namespace, sid, *data[1:])  # noqa: SLF001 # itself
+        """Have the application handle an event; acknowledge what it answers."""
+        try:
+            answer = await server._trigger_event(data[0], namespace, sid, *data[1:])  # noqa: SLF001 # itself
+        except Exception:
+            log.exception("event handler failed", event_name=str(data[0])[:40], namespace=namespace, sid=sid)
+            return
         if id is not None and answer is not None and answer is not self.not_handled:
             body = list(answer) if isinstance(answer, tuple) else [answer]
             await self._send_packet(eio_sid, self.packet_class(ACK, namespace=namespace, id=id, data=body))
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        self._binary_packet.pop(eio_sid, None)
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None:
+            self._partials.pop(session, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _send_packet(self, eio_sid: str, pkt: socketio.packet.Packet) -> None:
         """Send a packet in the client's own format."""
         session = self.eio.sockets.get(eio_sid)
         if session is not None and session.is_binary:
-            await self.eio.send(eio_sid, msgpack.encode_packet(pkt.packet_type, pkt.data, pkt.namespace, pkt.id))
+            parts = [msgpack.encode_packet(pkt.packet_type, pkt.data, pkt.namespace, pkt.id)]
         else:
-            await super()._send_packet(eio_sid, pkt)
+            encoded = pkt.encode()
+            parts = encoded if isinstance(encoded, list) else [encoded]
+        is_answer = pkt.packet_type in {CONNECT, CONNECT_ERROR}
+        for part in parts:
+            await self._send_part(eio_sid, engineio.packet.Packet(engineio.packet.MESSAGE, part), is_answer=is_answer)
 
     async def _send_eio_packet(self, eio_sid: str, eio_pkt: engineio.packet.Packet) -> None:
         """Send what the manager encoded for everybody; again for a client that speaks MessagePack."""
@@ -292,4 +318,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         if session is not None and session.is_binary and isinstance(eio_pkt.data, str):
             await self._send_packet(eio_sid, self.packet_class(encoded_packet=eio_pkt.data))
         else:
-            await super()._send_eio_packet(eio_sid, eio_pkt)
+            await self._send_part(eio_sid, eio_pkt)
+
+    async def _send_part(self, eio_sid: str, part: engineio.packet.Packet, *, is_answer: bool = False) -> None:
+        """Send one message, or keep it until a handler has decided about the client's CONNECT."""
+        kept = self._behind_connect.get(eio_sid)
+        if kept is None or is_answer:
+            await self.eio.send_packet(eio_sid, part)
+        elif len(kept) < MAX_BEHIND_CONNECT:
+            kept.append(part)
+        else:
+            self.eio.sockets[eio_sid].let_go()

@@ -1,4 +1,4 @@
-"""Engine.IO 4 on the wire, over both transports: what the published protocol suite asks for, and our bounds."""
+"""Engine.IO 4 on the wire: our bounds, and what the application is told. The protocol itself: tests/conformance."""
 
 import asyncio
 import gzip
@@ -24,56 +24,6 @@ async def service() -> AsyncIterator[EngineService]:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
-
-
-@pytest.mark.parametrize("transport", ["polling", "websocket"])
-async def test_a_session_opens_with_its_parameters(transport: str, http: aiohttp.ClientSession) -> None:
-    async with serving(**SHORT) as service:
-        if transport == "polling":
-            _, opening = await get(http, service.polling())
-        else:
-            async with http.ws_connect(service.websocket()) as ws:
-                opening = (await ws.receive()).data
-    body = json.loads(opening.removeprefix("0"))
-    assert len(body.pop("sid")) == 20
-    assert body == {
-        "upgrades": ["websocket"] if transport == "polling" else [],
-        "pingInterval": 300, "pingTimeout": 200, "maxPayload": 1_000_000,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("method", "query", "code"),
-    [
-        ("GET", "EIO=4", 0),
-        ("GET", "EIO=4&transport=abc", 0),
-        ("GET", "transport=polling", 5),
-        ("GET", "EIO=abc&transport=polling", 5),
-        ("GET", "EIO=3&transport=polling", 5),
-        ("POST", "EIO=4&transport=polling", 2),
-        ("PUT", "EIO=4&transport=polling", 2),
-        ("DELETE", "EIO=4&transport=polling", 2),
-        ("PATCH", "EIO=4&transport=polling", 2),
-        ("GET", "EIO=4&transport=websocket", 3),
-        ("GET", "EIO=4&transport=polling&sid=nobody", 1),
-        ("POST", "EIO=4&transport=polling&sid=nobody", 1),
-    ],
-)
-async def test_a_request_that_is_none_is_refused(
-    service: EngineService, http: aiohttp.ClientSession, method: str, query: str, code: int
-) -> None:
-    async with http.request(method, f"{service.url}?{query}") as response:
-        assert response.status == 400
-        assert json.loads(await response.text())["code"] == code
-
-
-@pytest.mark.parametrize("query", ["transport=websocket", "EIO=abc&transport=websocket", "EIO=4", "EIO=4&transport=x"])
-async def test_a_websocket_with_a_wrong_query_is_refused(
-    service: EngineService, http: aiohttp.ClientSession, query: str
-) -> None:
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await http.ws_connect(f"{service.url}?{query}")
-    assert refused.value.status == 400
 
 
 async def test_a_session_takes_neither_put_nor_a_transport_it_is_not_on(
@@ -102,31 +52,12 @@ async def test_percent_signs_in_a_query_are_read(service: EngineService) -> None
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize("body", ["abc", "", "2", "9", "b!", "40\x1e"])
+@pytest.mark.parametrize("body", ["b!", "b", "40\x1e"])
 async def test_a_post_that_is_no_packet_ends_the_session(
     service: EngineService, http: aiohttp.ClientSession, body: str
 ) -> None:
     sid = await open_polling(http, service)
     assert (await post(http, service.polling(sid), body))[0] == 400
-    assert (await get(http, service.polling(sid)))[0] == 400
-
-
-async def test_packets_that_mean_nothing_to_a_server_are_ignored(
-    service: EngineService, http: aiohttp.ClientSession
-) -> None:
-    sid = await open_polling(http, service)
-    assert (await post(http, service.polling(sid), "6\x1e5\x1e0\x1e3\x1e40"))[0] == 200
-    assert (await get(http, service.polling(sid)))[1].startswith("40")
-
-
-async def test_of_two_polls_at_once_the_first_is_told_of_the_end(
-    service: EngineService, http: aiohttp.ClientSession
-) -> None:
-    sid = await open_polling(http, service)
-    first = asyncio.create_task(get(http, service.polling(sid)))
-    await until(lambda: _waits(service, sid), "the first poll waits")
-    assert (await get(http, service.polling(sid)))[0] == 400
-    assert await first == (200, "1")
     assert (await get(http, service.polling(sid)))[0] == 400
 
 
@@ -142,16 +73,6 @@ async def test_a_poll_that_its_client_gives_up_ends_the_session(
     await until(lambda: service.left, "the application is told")
     assert service.left == ["transport close"]
     assert (await get(http, service.polling(sid)))[0] == 400
-
-
-async def test_a_connection_that_closes_between_polls_ends_nothing(service: EngineService) -> None:
-    async with aiohttp.ClientSession() as first:
-        sid = await open_polling(first, service)
-        await post(first, service.polling(sid), "40")
-        assert (await get(first, service.polling(sid)))[1].startswith("40")
-    async with aiohttp.ClientSession() as second:
-        await post(second, service.polling(sid), '42["silence"]\x1e420["echo",1]')
-        assert (await get(second, service.polling(sid)))[1] == "430[[1]]"
 
 
 async def test_a_polling_client_that_closes_gets_its_waiting_poll_answered(
@@ -176,7 +97,7 @@ async def test_a_websocket_client_that_closes_is_closed(service: EngineService, 
     assert service.left == ["client disconnect"]
 
 
-@pytest.mark.parametrize("packet", ["abc", "2", "9", "b!"])
+@pytest.mark.parametrize("packet", ["abc", "b!"])
 async def test_a_websocket_message_that_is_no_packet_closes_it(
     service: EngineService, http: aiohttp.ClientSession, packet: str
 ) -> None:
@@ -185,97 +106,6 @@ async def test_a_websocket_message_that_is_no_packet_closes_it(
         await ws.send_str(packet)
         await texts_until_closed(ws)
     assert service.left == ["transport error"]
-
-
-async def test_an_upgrade_ends_polling_and_nothing_stray_follows_it(
-    service: EngineService, http: aiohttp.ClientSession
-) -> None:
-    sid = await open_polling(http, service)
-    async with http.ws_connect(service.websocket(sid)) as ws:
-        await ws.send_str("2probe")
-        assert (await ws.receive()).data == "3probe"
-        assert await get(http, service.polling(sid)) == (200, "6")
-        await ws.send_str("5")
-        await ws.send_str("40")
-        assert (await ws.receive(timeout=5)).data.startswith('40{"sid"')
-        assert (await get(http, service.polling(sid)))[0] == 400
-        assert (await post(http, service.polling(sid), "3"))[0] == 400
-        assert (await ws.receive(timeout=5)).data == '42["welcome"]'
-
-
-async def test_a_poll_that_waits_when_the_upgrade_begins_is_answered(
-    service: EngineService, http: aiohttp.ClientSession
-) -> None:
-    sid = await open_polling(http, service)
-    poll = asyncio.create_task(get(http, service.polling(sid)))
-    await until(lambda: _waits(service, sid), "the poll waits")
-    async with http.ws_connect(service.websocket(sid)) as ws:
-        await ws.send_str("2probe")
-        assert (await ws.receive()).data == "3probe"
-        assert await poll == (200, "6")
-
-
-async def test_what_waits_for_a_poll_moves_to_the_websocket_in_order(
-    service: EngineService, http: aiohttp.ClientSession
-) -> None:
-    sid = await open_polling(http, service)
-    await post(http, service.polling(sid), '40\x1e420["echo",1]\x1e421["echo",2]')
-    async with http.ws_connect(service.websocket(sid)) as ws:
-        await ws.send_str("2probe")
-        await ws.send_str("5")
-        texts = [(await ws.receive(timeout=5)).data for _ in range(5)]
-    assert texts[0] == "3probe"
-    assert texts[1].startswith("40")
-    assert texts[2:] == ['42["welcome"]', "430[[1]]", "431[[2]]"]
-
-
-@pytest.mark.parametrize("begun", ["upgraded", "probing", "websocket"])
-async def test_a_second_websocket_of_a_session_is_accepted_and_closed(
-    service: EngineService, http: aiohttp.ClientSession, begun: str
-) -> None:
-    sid = "" if begun == "websocket" else await open_polling(http, service)
-    async with http.ws_connect(service.websocket(sid)) as ws:
-        if begun == "websocket":
-            sid = json.loads((await ws.receive()).data[1:])["sid"]
-        else:
-            await ws.send_str("2probe")
-            assert (await ws.receive()).data == "3probe"
-        if begun == "upgraded":
-            await ws.send_str("5")
-        async with http.ws_connect(service.websocket(sid)) as second:
-            await second.send_str("41")
-            assert await texts_until_closed(second) == []
-        if begun == "probing":
-            await ws.send_str("5")
-        await ws.send_str("40")
-        assert (await ws.receive(timeout=5)).data.startswith('40{"sid"')
-
-
-async def test_an_upgrade_without_a_probe_is_closed_and_polling_goes_on(
-    service: EngineService, http: aiohttp.ClientSession
-) -> None:
-    sid = await open_polling(http, service)
-    async with http.ws_connect(service.websocket(sid)) as ws:
-        await ws.send_str("40")
-        await texts_until_closed(ws)
-    assert await post(http, service.polling(sid), "40") == (200, "ok")
-    assert (await get(http, service.polling(sid)))[1].startswith("40")
-
-
-async def test_pings_go_over_polling_and_keep_the_session(http: aiohttp.ClientSession) -> None:
-    async with serving(**SHORT) as service:
-        sid = await open_polling(http, service)
-        for _ in range(3):
-            assert await get(http, service.polling(sid)) == (200, "2")
-            assert await post(http, service.polling(sid), "3") == (200, "ok")
-
-
-async def test_pings_go_over_a_websocket_and_keep_the_session(http: aiohttp.ClientSession) -> None:
-    async with serving(**SHORT) as service, http.ws_connect(service.websocket()) as ws:
-        await ws.receive()
-        for _ in range(3):
-            assert (await ws.receive(timeout=5)).data == "2"
-            await ws.send_str("3")
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])

@@ -79,7 +79,7 @@ def test_what_python_socketio_writes_is_read_as_it_was(
     StockPacket.json = Json
     data = {0: {"token": name}, 1: None, 2: [f"x{name}", *arguments], 3: arguments}[kind]
     packet = decode_packet(StockPacket(kind, data, namespace, number if kind > 1 else None).encode())
-    assert packet == (kind, namespace, data, number if kind > 1 else None)
+    assert packet == (kind, namespace, data, number if kind > 1 else None, 0)
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[0-6](\d{0,3}-)?(/[a-z]*,)?\d{0,3}[\[{].{0,20}", fullmatch=True))

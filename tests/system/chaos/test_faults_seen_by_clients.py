@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.faults import scenarios
-from tests.system.faults.ground import Fault, Ground, cluster_ground
+from tests.system.chaos import scenarios
+from tests.system.chaos.ground import Fault, Ground, cluster_ground
 
 SECONDS = 2.0
 FAULTS = (

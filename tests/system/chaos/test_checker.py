@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.system.faults.checker import Client, Data, Gap, Renewed, Span, failures, judge
+from tests.system.chaos.checker import Client, Data, Gap, Renewed, failures, judge
+from tests.system.chaos.sequences import Span
 
 TRADES = "spot:btcusdt@trade"
 DEPTH = "spot:btcusdt@depth@100ms"

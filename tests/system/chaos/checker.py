@@ -71,6 +71,9 @@ class Client:
     """The longest time in which nothing came of one of its lively streams."""
     disconnects: int = 0
     """How often it has lost its connection."""
+    heard: int = 0
+    """How many messages of lively streams have come."""
+    _is_cut: bool = False
     _heard_at: dict[str, float] = field(default_factory=dict)
     """When each lively stream was last heard of."""
     _mark: float = 0.0
@@ -88,7 +91,7 @@ class Client:
             sequence.begin()
         for values in self.values.values():
             values.begin()
-        self.silence_s, self.disconnects = 0.0, 0
+        self.silence_s, self.disconnects, self.heard = 0.0, 0, 0
         self._heard_at = dict.fromkeys(self._heard_at, now)
         self.mark(now)
 
@@ -105,6 +108,7 @@ class Client:
 
     def take(self, event: Event, now: float) -> None:
         """Take what came at `now` (s)."""
+        self._is_cut = False
         if isinstance(event, Gap):
             self._take_gap(event)
         elif isinstance(event, Renewed):
@@ -114,19 +118,25 @@ class Client:
         else:
             self._take_data(event, now)
 
-    def note_time(self, now: float) -> None:
-        """It is `now`: silences last until now at least."""
-        self.silence_s = max([self.silence_s, *(now - heard_at for heard_at in self._heard_at.values())])
-
     def cut(self) -> None:
         """The connection is lost, which announces what is missed by a client that cannot ask for it."""
         self.disconnects += 1
+        self._is_cut = True
         if self.speaks_of_gaps:
             return
         for sequence in self.sequences.values():
             sequence.announce()
         for values in self.values.values():
             values.renew()
+
+    def end(self, latest: Mapping[str, int], now: float) -> None:
+        """At `now` this is all that came, and the exchange has sent the ids up to `latest`: the rest is missing."""
+        self.silence_s = max([self.silence_s, *(now - heard_at for heard_at in self._heard_at.values())])
+        for stream, sequence in self.sequences.items():
+            if sequence.last is not None:
+                if self._is_cut:  # whoever is not connected knows that it receives nothing
+                    sequence.announce()
+                sequence.miss(Span(sequence.last + 1, latest[stream]))
 
     def renew(self, event: Renewed) -> None:
         """Take the answer to a new subscription of one stream."""
@@ -160,6 +170,7 @@ class Client:
         silence_s = now - self._heard_at.get(stream, now)
         self.silence_s = max(self.silence_s, silence_s)
         self._heard_at[stream] = now
+        self.heard += 1
         if stream not in self._back_at or silence_s >= PAUSE_S:
             self._back_at[stream] = now
 
@@ -199,7 +210,7 @@ def failures(clients: Iterable[Client], *, may_lose: Callable[[Client, str], boo
             found += [f"{client.name}: {stream}: {count} {what}" for what, count in wrong.items() if count]
             if not tally.received:
                 found.append(f"{client.name}: {stream}: nothing came")
-        if not tallies:
+        if not client.heard:
             found.append(f"{client.name}: nothing came at all")
     return found
 

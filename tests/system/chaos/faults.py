@@ -70,9 +70,15 @@ async def _kill(ground: Ground, step: Step) -> str:
 
 
 async def _kill_exchange(ground: Ground, step: Step) -> str:
-    """The next one's ids are higher, as if a part of the market had never been."""
+    """An outage that is not ours: it is over when the exchange is open again.
+
+    The next one's ids are higher, as if a part of the market had never been.
+    """
     await ground.exchange_begins_anew()
-    return await _kill(ground, step)
+    evidence = await _kill(ground, step)
+    await ground.exchange_is_open()
+    ground.mark()
+    return evidence
 
 
 async def _freeze(ground: Ground, step: Step) -> str:

@@ -18,8 +18,10 @@ from tests.system.chaos.sequences import (
     span_of,
 )
 
-PAUSE_S: Final = 0.5
+PAUSE_S: Final = 1.0
 """A lively stream from which nothing comes for so long has stopped."""
+CUT_S: Final = 0.25
+"""The same within PAUSE_S of a mark: what was under way then comes still, and the stop shows behind it."""
 
 
 class Data(NamedTuple):
@@ -167,11 +169,13 @@ class Client:
             self._hear(stream, now)
 
     def _hear(self, stream: str, now: float) -> None:
-        silence_s = now - self._heard_at.get(stream, now)
+        last = self._heard_at.get(stream, now)
+        silence_s = now - last
         self.silence_s = max(self.silence_s, silence_s)
         self._heard_at[stream] = now
         self.heard += 1
-        if stream not in self._back_at or silence_s >= PAUSE_S:
+        pause_s = CUT_S if last < self._mark + PAUSE_S else PAUSE_S
+        if stream not in self._back_at or silence_s >= pause_s:
             self._back_at[stream] = now
 
 

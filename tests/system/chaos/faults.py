@@ -14,12 +14,13 @@ from tests.bus.redis_cluster import SLOTS
 from tests.system.chaos.clients import STREAMS, TRADES
 from tests.system.chaos.ground import Fault, Ground, NotHappenedError
 from tests.system.chaos.links import Trouble
-from tests.system.chaos.plan import INGESTORS, REPLICAS, Step, Upstream, What, Whole
+from tests.system.chaos.plan import BUS_LINKS, INGESTORS, REPLICAS, Step, Upstream, What, Whole
 
 DEPTH: Final = frozenset({"spot:btcusdt@depth@100ms"})
 """Binance's REST API has trades and candles of the past, but no changes of a book."""
 ANYTHING: Final = frozenset(STREAMS)
 """Nor is there anybody who could ask for them in time."""
+REPLICA_LINK: Final = BUS_LINKS[0]
 NOTHING: Final[frozenset[str]] = frozenset()
 SKEW_S: Final = 3_600
 SKIPPED: Final = (("spot", "btcusdt@trade"), ("spot", "btcusdt@depth@100ms"), ("futures", "btcusdt@aggTrade"))
@@ -58,6 +59,8 @@ def _may_lose(step: Step) -> frozenset[str]:
         return ANYTHING
     if step.what is What.KILL and step.target == "exchange":
         return ANYTHING
+    if step.what is What.LINK and step.target == REPLICA_LINK:
+        return ANYTHING  # without a word from any replica for 6 s (a lease), ingestors let all streams go
     harmless = {Upstream.SHUTDOWN}
     return DEPTH if step.what is What.EXCHANGE and step.variant not in harmless else NOTHING
 

@@ -82,8 +82,8 @@ async def _run(directory: Path, settings: ChaosSettings) -> Result:
             verdict = await ground.undergo(fault_of(step))
             verdicts.append(verdict)
             typer.echo(verdict.line)
-            for failure in verdict.failures:
-                typer.echo(f"    {failure}")
+            for line in (*verdict.failures, *(f"(told, but avoidable) {loss}" for loss in verdict.losses)):
+                typer.echo(f"    {line}")
         clients = len(ground.clients)
     typer.echo(f"It took {time.monotonic() - began:.0f} s")
     return Result(settings.seed, len(steps), clients, verdicts, wrong)

@@ -201,22 +201,30 @@ def judge(clients: Iterable[Client], never_after: Mapping[str, int] | None = Non
     return total
 
 
-def failures(clients: Iterable[Client], *, may_lose: Callable[[Client, str], bool]) -> list[str]:
-    """What no client may see, one sentence each; `may_lose` says who may lose something of which stream, if told."""
+def failures(clients: Iterable[Client]) -> list[str]:
+    """What no client may ever see, one sentence each."""
     found = []
     for client in clients:
         tallies = [(stream, values.tally) for stream, values in client.values.items()]
         tallies += [(stream, sequence.tally) for stream, sequence in client.sequences.items()]
         for stream, tally in tallies:
             wrong = {"doubled": tally.doubled, "disordered": tally.disordered, "undetected": tally.undetected}
-            if not may_lose(client, stream):
-                wrong["lost"] = tally.lost
             found += [f"{client.name}: {stream}: {count} {what}" for what, count in wrong.items() if count]
             if not tally.received:
                 found.append(f"{client.name}: {stream}: nothing came")
         if not client.heard:
             found.append(f"{client.name}: nothing came at all")
     return found
+
+
+def losses(clients: Iterable[Client], may_lose: Callable[[Client, str], bool]) -> list[str]:
+    """What was lost that somebody had, one sentence each; `may_lose` says who may lose something of which stream."""
+    return [
+        f"{client.name}: {stream}: {sequence.tally.lost} lost"
+        for client in clients
+        for stream, sequence in client.sequences.items()
+        if sequence.tally.lost and not may_lose(client, stream)
+    ]
 
 
 def _nobodys(clients: Iterable[Client], stream: str, last: int) -> list[Span]:

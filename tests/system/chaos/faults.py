@@ -23,6 +23,8 @@ ANYTHING: Final = frozenset(STREAMS)
 REPLICA_LINK: Final = BUS_LINKS[0]
 NOTHING: Final[frozenset[str]] = frozenset()
 SKEW_S: Final = 3_600
+LAST_CHANCE_S: Final = 12.0
+"""How much longer than refusals last connections live that are announced to end."""
 SKIPPED: Final = (("spot", "btcusdt@trade"), ("spot", "btcusdt@depth@100ms"), ("futures", "btcusdt@aggTrade"))
 _GARBAGE: Final = ("invalid_json", "unknown_stream", "error", "reply", "binary", "empty", "not_utf8")
 _FATAL_GARBAGE: Final = ("reserved_opcode", "oversized")
@@ -50,7 +52,7 @@ def fault_of(step: Step) -> Fault:
         step.name,
         lambda ground: happen(ground, step),
         _may_lose(step),
-        cuts_clients=cuts_clients or step.variant == Whole.ROLLING,
+        cuts_clients=cuts_clients or step.variant in {Whole.ROLLING, Whole.AHEAD, Whole.BEHIND},
     )
 
 
@@ -61,7 +63,7 @@ def _may_lose(step: Step) -> frozenset[str]:
         return ANYTHING
     if step.what is What.LINK and step.target == REPLICA_LINK:
         return ANYTHING  # without a word from any replica for 6 s (a lease), ingestors let all streams go
-    harmless = {Upstream.SHUTDOWN}
+    harmless = {Upstream.SHUTDOWN, Upstream.NO_SUCCESSORS}
     return DEPTH if step.what is What.EXCHANGE and step.variant not in harmless else NOTHING
 
 
@@ -153,9 +155,15 @@ async def _shutdown(ground: Ground, step: Step) -> str:
     async def took_over() -> bool:
         return await ground.handovers("shutdown") > before
 
-    await ground.until(took_over, "successors take over")
-    await asyncio.sleep(step.seconds)
+    await ground.until(took_over, "successors take over", step.seconds + LAST_CHANCE_S)
     return _counted(answer, "told")
+
+
+async def _refuse_successors(ground: Ground, step: Step) -> str:
+    """Connections are to be replaced while the exchange takes no new ones, in time before they end."""
+    for door in ("websocket", "rest"):
+        await ground.control("refuse", status=429, door=door, retry_after=1, seconds=step.seconds)
+    return await _shutdown(ground, step._replace(seconds=step.seconds + LAST_CHANCE_S))
 
 
 async def _skip(ground: Ground, step: Step) -> str:
@@ -200,17 +208,23 @@ async def _is_ready(ground: Ground, port: int) -> bool:
     return await ground.answers(f"http://127.0.0.1:{port}/health/ready")
 
 
-async def _skew(ground: Ground, step: Step) -> str:
-    """The second ingestor's clock is an hour ahead, then an hour behind, then right again."""
-    name, told = INGESTORS[1], []
-    for shift_s in (SKEW_S, -SKEW_S, 0):
-        ground.site.clock.write_text(str(shift_s))
-        ground.mark()
-        told.append(await ground.successor(name, await ground.signal(name, signal.SIGTERM)))
-        await ground.recover()
-        await ground.everyone_is_back()
-        await asyncio.sleep(step.seconds if shift_s else 0)
-    return f"clocks {SKEW_S} s ahead and behind; {', '.join(told)}"
+async def _skew(ground: Ground, step: Step, *, shift_s: int) -> str:
+    """While the second ingestor's clock is wrong, clients of a replica that dies go on with the other one."""
+    name, victim = INGESTORS[1], REPLICAS[0]
+    told = [await _restart_with_clock(ground, name, shift_s)]
+    await asyncio.sleep(step.seconds)
+    ground.mark()
+    told.append(await ground.successor(victim, await ground.signal(victim, signal.SIGKILL)))
+    await ground.everyone_is_back()
+    told.append(await _restart_with_clock(ground, name, 0))
+    return f"clock {shift_s} s off; {', '.join(told)}"
+
+
+async def _restart_with_clock(ground: Ground, name: str, shift_s: int) -> str:
+    ground.site.clock.write_text(str(shift_s))
+    told = await ground.successor(name, await ground.signal(name, signal.SIGTERM))
+    await ground.recover()
+    return told
 
 
 async def _lose_node(ground: Ground, step: Step) -> str:
@@ -225,7 +239,7 @@ async def _lose_node(ground: Ground, step: Step) -> str:
 
 
 def node_lost(seconds: float) -> Fault:
-    """A master of the Redis Cluster on which the ground stands dies and returns."""
+    """A master of the Redis Cluster on which the ground stands dies, and returns after `seconds`."""
     step = Step(What.KILL, "a node of the Redis Cluster", seconds)
     return Fault(step.name, lambda ground: _lose_node(ground, step))
 
@@ -248,6 +262,7 @@ _UPSTREAM: Final[dict[Upstream, Happening]] = {
     Upstream.STALL: _stall,
     Upstream.GARBAGE: _garbage,
     Upstream.SHUTDOWN: _shutdown,
+    Upstream.NO_SUCCESSORS: _refuse_successors,
     Upstream.GAP: _skip,
     Upstream.TOO_MANY: partial(_refuse_all, sockets=429, rest=429),
     Upstream.TEAPOT: partial(_refuse_all, sockets=503, rest=418),
@@ -255,5 +270,6 @@ _UPSTREAM: Final[dict[Upstream, Happening]] = {
 _WHOLE: Final[dict[Whole, Happening]] = {
     Whole.FEEDLESS: _kill_both,
     Whole.ROLLING: _roll,
-    Whole.SKEW: _skew,
+    Whole.AHEAD: partial(_skew, shift_s=SKEW_S),
+    Whole.BEHIND: partial(_skew, shift_s=-SKEW_S),
 }

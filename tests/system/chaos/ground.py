@@ -18,7 +18,7 @@ import psutil
 
 from deploy.plan import LOOPBACK, BusServer
 from tests.support.processes import ROOT, Process
-from tests.system.chaos.checker import Client, failures, judge
+from tests.system.chaos.checker import Client, failures, judge, losses
 from tests.system.chaos.clients import STREAMS, Listener, clients_of_every_door
 from tests.system.chaos.cluster import READY, free_site, processes_of
 from tests.system.chaos.links import Link
@@ -291,10 +291,10 @@ class Ground:
         self._raise_failures()
         checkers = [client.checker for client in self.clients]
         tally = judge(checkers, self._began)
-        wrong += failures(checkers, may_lose=fault.allows)
+        wrong += failures(checkers)
         wrong += [f"{name}: back after {back_s:.1f} s" for name, back_s in self._back.items() if back_s > BACK_S]
         sights = [Sight(one.name, one.silence_s, self._back[one.name], one.disconnects) for one in checkers]
-        return Verdict(fault.name, at, evidence, tally, sights, self._lag.take(), wrong)
+        return Verdict(fault.name, at, evidence, tally, sights, self._lag.take(), wrong, losses(checkers, fault.allows))
 
     def _raise_failures(self) -> None:
         for client in self.clients:

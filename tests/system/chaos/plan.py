@@ -37,6 +37,7 @@ class Upstream(StrEnum):
     STALL = "leaves its connections half open"
     GARBAGE = "sends garbage"
     SHUTDOWN = "announces serverShutdown"
+    NO_SUCCESSORS = "announces serverShutdown, 429 to successors"
     GAP = "leaves messages out"
     TOO_MANY = "drops all connections, 429 to new ones"
     TEAPOT = "drops all connections, 418 to REST"
@@ -47,7 +48,8 @@ class Whole(StrEnum):
 
     FEEDLESS = "both ingestors killed at once"
     ROLLING = "rolling restart of the replicas"
-    SKEW = "an ingestor's clock an hour off"
+    AHEAD = "an ingestor's clock an hour ahead, a replica killed"
+    BEHIND = "an ingestor's clock an hour behind, a replica killed"
 
 
 class Step(NamedTuple):
@@ -81,7 +83,8 @@ def plan(seed: int, *, quick: bool) -> list[Step]:
     if quick:
         bus_freeze = [step for step in freezes if step.target == "bus"]
         freezes = bus_freeze + draw.sample([step for step in freezes if step not in bus_freeze], 2)
-        links, upstream = draw.sample(links, 3), draw.sample(upstream, 3)
+        short = [step for step in upstream if step.variant != Upstream.NO_SUCCESSORS]
+        links, upstream = draw.sample(links, 3), draw.sample(short, 3)
         cluster = [step for step in cluster if step.variant == Whole.ROLLING]
     steps = [*kills, *freezes, *links, *upstream, *cluster]
     draw.shuffle(steps)

@@ -32,6 +32,9 @@ class Verdict(NamedTuple):
     lag_s: float
     """How late the loop was that measured all of this, at most."""
     failures: Sequence[str]
+    """What no client may see, or that it did not happen."""
+    losses: Sequence[str] = ()
+    """What clients lost that somebody had; they were told."""
 
     @property
     def silence_s(self) -> float:
@@ -128,4 +131,5 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
             for sight in verdict.sights
         },
         "failures": list(verdict.failures),
+        "losses": list(verdict.losses),
     }

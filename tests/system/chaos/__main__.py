@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings
 
 from binance.settings import SettingsError, load_settings
 from tests.support.processes import ROOT
+from tests.system.chaos.company import Company
 from tests.system.chaos.faults import fault_of
 from tests.system.chaos.ground import Ground
 from tests.system.chaos.plan import plan
@@ -75,8 +76,10 @@ async def _run(directory: Path, settings: ChaosSettings) -> Result:
     steps = plan(settings.seed, quick=settings.quick)
     typer.echo(f"SEED={settings.seed}: {len(steps)} faults")
     verdicts: list[Verdict] = []
-    wrong: list[str] = []
-    async with Ground(directory, {"CONNECTION_LIFETIME_S": str(ROTATION_S)}) as ground:
+    async with (
+        Ground(directory, {"CONNECTION_LIFETIME_S": str(ROTATION_S)}) as ground,
+        Company(ground.site.url, settings.seed) as company,
+    ):
         typer.echo(f"{len(ground.clients)} clients hear everything after {time.monotonic() - began:.0f} s")
         for step in steps:
             verdict = await ground.undergo(fault_of(step))
@@ -85,8 +88,13 @@ async def _run(directory: Path, settings: ChaosSettings) -> Result:
             for line in (*verdict.failures, *(f"(told, but avoidable) {loss}" for loss in verdict.losses)):
                 typer.echo(f"    {line}")
         clients = len(ground.clients)
-    typer.echo(f"It took {time.monotonic() - began:.0f} s")
-    return Result(settings.seed, len(steps), clients, verdicts, wrong)
+        rotations = await ground.handovers("age")
+    typer.echo(f"The crowd: {company.crowd.told}")
+    typer.echo(f"The hostile: {company.hostile.told}")
+    typer.echo(f"It took {time.monotonic() - began:.0f} s; {rotations:.0f} connections were replaced for their age")
+    for failure in company.failures:
+        typer.echo(f"    {failure}")
+    return Result(settings.seed, len(steps), clients, verdicts, company.failures)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from tests.system.chaos.sequences import (
 
 PAUSE_S: Final = 1.0
 """A lively stream from which nothing comes for so long has stopped."""
+BACK_S: Final = 5.0
+"""Within what time every client has to be back; a pause that begins later is no part of its return."""
 CUT_S: Final = 0.25
 """The same within PAUSE_S of a mark: what was under way then comes still, and the stop shows behind it."""
 
@@ -175,7 +177,7 @@ class Client:
         self._heard_at[stream] = now
         self.heard += 1
         pause_s = CUT_S if last < self._mark + PAUSE_S else PAUSE_S
-        if stream not in self._back_at or silence_s >= pause_s:
+        if stream not in self._back_at or (silence_s >= pause_s and last < self._mark + BACK_S):
             self._back_at[stream] = now
 
 

@@ -197,10 +197,10 @@ async def _roll(ground: Ground, _step: Step) -> str:
     """SIGTERM to each replica, the next one once the one before is ready again."""
     told = []
     for name, port in zip(REPLICAS, ground.site.replica_ports, strict=True):
-        ground.mark()
         told.append(await ground.successor(name, await ground.signal(name, signal.SIGTERM)))
         await ground.until(partial(_is_ready, ground, port), f"{name} is ready")
-        await ground.everyone_is_back()
+        await ground.everyone_is_back(graceful=True)
+        ground.mark()
     return ", ".join(told)
 
 

@@ -18,7 +18,7 @@ import psutil
 
 from deploy.plan import LOOPBACK, BusServer
 from tests.support.processes import ROOT, Process
-from tests.system.chaos.checker import Client, failures, judge, losses
+from tests.system.chaos.checker import BACK_S, Client, failures, judge, losses
 from tests.system.chaos.clients import STREAMS, Listener, clients_of_every_door
 from tests.system.chaos.cluster import READY, free_site, processes_of
 from tests.system.chaos.links import Link
@@ -33,8 +33,6 @@ RECOVERY_S: Final = 30.0
 """How long the cluster may take to be whole again after a fault."""
 CATCH_UP_S: Final = 10.0
 """How long clients may take to have all that the exchange had sent when the cluster was whole."""
-BACK_S: Final = 5.0
-"""Within what time every client has to be back."""
 _POLL_S: Final = 0.02
 _TRUTH: Final[Mapping[str, tuple[str, Callable[[Any], int]]]] = {
     "spot:btcusdt@trade": ("/api/v3/trades?symbol=BTCUSDT&limit=1", lambda body: body[0]["id"]),
@@ -144,8 +142,11 @@ class Ground:
         for client in self.clients:
             client.checker.mark(now)
 
-    async def everyone_is_back(self) -> None:
-        """Wait for clients that are still away, and note how long each took since the mark; a verdict has the most."""
+    async def everyone_is_back(self, *, graceful: bool = False) -> None:
+        """Wait for clients that are still away, and note how long each took since the mark; a verdict has the most.
+
+        Where a restart is `graceful`, clients are served until they are let go: then it is how long they heard nothing.
+        """
         with _patience():
             await self._await(
                 lambda: all(client.checker.back_s(time.monotonic()) < math.inf for client in self.clients),
@@ -155,7 +156,8 @@ class Ground:
         now = time.monotonic()
         for client in self.clients:
             name = client.checker.name
-            self._back[name] = max(self._back.get(name, 0.0), client.checker.back_s(now))
+            took_s = client.checker.silence_s if graceful else client.checker.back_s(now)
+            self._back[name] = max(self._back.get(name, 0.0), took_s)
 
     async def control(self, action: str, **body: Any) -> dict[str, Any]:
         """Ask the exchange stand-in to misbehave; its answer."""

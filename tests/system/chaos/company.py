@@ -16,7 +16,7 @@ class Companion:
     """A module that runs until SIGTERM and then tells one JSON object. A context manager."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        self._command: tuple[str, ...] = (sys.executable, "-m", f"tests.system.chaos.{module}", *arguments)
+        self._command = (sys.executable, "-m", f"tests.system.chaos.{module}", *arguments)
         self._child: asyncio.subprocess.Process | None = None
         self.told: dict[str, int] = {}
         """What it told at its end."""
@@ -33,7 +33,7 @@ class Companion:
         if self._child.returncode is None:
             self._child.terminate()
         async with asyncio.timeout(_END_S):
-            told, _ = await self._child.communicate()
+            told = (await self._child.communicate())[0]
         self.told = json.loads(told or b"{}")
 
 

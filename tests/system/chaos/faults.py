@@ -176,15 +176,21 @@ async def _skip(ground: Ground, step: Step) -> str:
 
 
 async def _refuse_all(ground: Ground, step: Step, *, sockets: int, rest: int) -> str:
-    """Connections are lost while the exchange takes no new ones."""
+    """Connections are lost while the exchange takes no new ones, until it has refused at least one."""
     before = await ground.exchange_figure("connections_refused_total")
     for door, status in (("websocket", sockets), ("rest", rest)):
-        await ground.control("refuse", status=status, door=door, retry_after=1, seconds=step.seconds)
+        await ground.control("refuse", status=status, door=door, retry_after=1)
     dropped = _counted(await ground.control("drop"), "dropped")
     await asyncio.sleep(step.seconds)
+
+    async def refused() -> int:
+        return await ground.exchange_figure("connections_refused_total") - before
+
+    await ground.until(refused, "somebody is refused")
+    count = await refused()
+    await ground.control("reset")
     ground.mark()
-    refused = await ground.exchange_figure("connections_refused_total") - before
-    return f"{dropped}, {_grown('refused', refused)}"
+    return f"{dropped}, {_grown('refused', count)}"
 
 
 async def _kill_both(ground: Ground, _step: Step) -> str:

@@ -18,14 +18,14 @@ def trend(values: list[float], measure: Measure = MEMORY) -> Trend:
 
 
 def test_what_stays_flat_under_noise_does_not_drift() -> None:
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311 # noise
     flat = trend([100 + draw.uniform(-5, 5) for _ in TIMES])
     assert not flat.drifts
     assert flat.level == pytest.approx(100, abs=2)
 
 
 def test_a_slow_leak_drifts_even_under_noise() -> None:
-    draw = random.Random(2)
+    draw = random.Random(2)  # noqa: S311 # noise
     leak = trend([100 + 0.05 * at + draw.uniform(-3, 3) for at in TIMES])
     assert leak.drifts
     assert leak.growth == pytest.approx(0.05 * 0.75 * TIMES[-1], rel=0.2)

@@ -64,7 +64,7 @@ def local_values(
         "NGINX_USER": "user root;" if as_root else "",
         "NGINX_STATE": str(state_dir),
         "NGINX_LISTEN": listen,
-        "NGINX_SERVERS": " ".join(f"server {replica} max_fails=3 fail_timeout=10s;" for replica in replicas),
+        "NGINX_SERVERS": " ".join(f"server {replica} max_fails=0;" for replica in replicas),
         "NGINX_RESOLVER": "",
         "NGINX_ACCESS_LOG": "off",
     }

@@ -1,5 +1,6 @@
 """Prometheus metrics of one replica, read from its parts when somebody asks."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -107,6 +108,7 @@ class ReplicaMetrics(Collector):
         yield _counter("replays_refused", "Replays refused: too many at once", replayed.refused_total)
         yield _counter("replayed_messages", "Stored messages sent to clients", replayed.messages_total)
         yield _counter("replay_encode_errors", "Stored messages not encoded", replayed.encode_errors_total)
+        yield _gauge("tasks", "asyncio tasks of the process", len(asyncio.all_tasks()))
         yield _gauge("streams", "Streams that this replica receives", len(hub.streams))
         yield _gauge("bus_connected", "1 while the bus is reachable", bus.connected)
         yield _gauge("exchange_connected", "1 while an ingestor has its feed", self._liveness.exchange == "connected")

@@ -1,6 +1,8 @@
 """One replica: its parts wired together, started and stopped in order."""
 
 import asyncio
+import contextlib
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -32,6 +34,10 @@ from server.settings import ReplicaSettings
 from server.venues import Venues, open_bybit
 
 SHUTDOWN_S = 5.0
+BUS_WAIT_S: Final = 2.0
+"""How long clients are kept waiting at the start for a bus that is not connected yet, in s."""
+
+_LOOK_S: Final = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +94,7 @@ class Replica:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen and serve; the port. Serves also while bus and exchange are away."""
+        """Listen and serve; the port. Serves also while bus and exchange are away, for which it waits BUS_WAIT_S."""
         runner = self._runner = web.AppRunner(
             self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
         )
@@ -98,6 +104,7 @@ class Replica:
         self._liveness.start()
         self._door.start()
         await self._hub.start()
+        await self._await_bus()
         await site.start()
         port: int = runner.addresses[0][1]
         log.info("replica serves", replica=self._settings.name, port=port, source=self._settings.source)
@@ -117,6 +124,16 @@ class Replica:
         await self._rest.close()
         if self._bybit is not None:
             await self._bybit.close()
+
+    async def _await_bus(self) -> None:
+        """Wait for the bus, but not for long.
+
+        Clients of a replica that was restarted are back the moment it listens, and what they missed comes over the bus.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BUS_WAIT_S):
+                while not self._bus.connected:  # noqa: ASYNC110 # each bus has its own way of connecting
+                    await asyncio.sleep(_LOOK_S)
 
     def _app(self) -> web.Application:
         settings = self._settings

@@ -52,6 +52,10 @@ class Poller:
             if b"2" in body.split(b"\x1e"):
                 await self._exchange("POST", b"3")
 
+    def close(self) -> None:
+        """Leave without a word. Only after `open` has connected."""
+        self._writer.close()
+
     async def _until(self, expected: bytes) -> None:
         while expected not in await self._exchange("GET"):
             pass

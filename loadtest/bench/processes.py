@@ -156,6 +156,15 @@ def get_json(port: int, path: str) -> dict[str, Any]:
         raise BenchError(f"{path} gives no answer: {error}") from error
 
 
+def get_text(port: int, path: str) -> str:
+    """The text under `path`. Raises BenchError where there is none."""
+    try:
+        with _open(port, path, _ANSWER_S) as answer:
+            return answer.read().decode()
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path} gives no answer: {error}") from error
+
+
 def _open(port: int, path: str, timeout_s: float) -> http.client.HTTPResponse:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     answer: http.client.HTTPResponse = opener.open(f"http://{LOOPBACK}:{port}{path}", timeout=timeout_s)

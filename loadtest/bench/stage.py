@@ -65,6 +65,13 @@ class Stage:
         self._exits = contextlib.ExitStack()
         self._clients = 0
         self._port = 0
+        self.server_port = 0
+        """Where the server itself listens."""
+
+    @property
+    def children(self) -> Mapping[str, Child]:
+        """All processes, by name."""
+        return self._children
 
     def __enter__(self) -> Self:
         try:
@@ -166,6 +173,7 @@ class Stage:
 
     def _start(self) -> None:
         redis_port, port = free_port(), free_port()
+        self.server_port = port
         redis = self._spawn("redis", redis_argv(redis_port, self._ground.directory))
         redis.await_port(redis_port)
         url = f"redis://{LOOPBACK}:{redis_port}/0"

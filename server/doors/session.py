@@ -36,6 +36,7 @@ _PING: Final = b"2"
 _PONG: Final = "3"
 _NO_UPGRADE, _PROBE_EXPECTED, _UPGRADE_EXPECTED, _UPGRADE_FAILED = range(4)
 """How far the upgrade of a polling session is; a failed one until its WebSocket is over."""
+_NOOP: Final = b"6"
 _IGNORED: Final = ("0", "5", "6")
 """Packets that are valid and mean nothing to a server; the reference server ignores them, too."""
 
@@ -230,24 +231,30 @@ class EngineSocket:
         """End the session soon; from now on nothing of the client is heard."""
         if not self.closing:
             self.closing = True
-            self.server.spawn(self._close(reason, abort=abort))
+            self.server.spawn(self._close(reason, b"" if abort else _CLOSE.encode()))
 
     async def close(self, *, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: ARG002 # engineio's signature
         """End the session: run the disconnect handlers, tell the client unless `abort`, close its transport."""
         if not self.closing:
             self.closing = True
-            await self._close(reason or self.server.reason.SERVER_DISCONNECT, abort=abort)
+            await self._close(reason or self.server.reason.SERVER_DISCONNECT, b"" if abort else _CLOSE.encode())
 
     async def shut_down(self) -> None:
-        """End the session because the server stops, which the close frame of a WebSocket says."""
+        """End the session because the server stops, such that the client comes back by itself.
+
+        The close frame of a WebSocket says it; a poll that waits returns, and the next one finds no session. A packet
+        of type close would keep stock python-socketio clients away: they take it for a wish not to see them again.
+        """
         if not self.closing:
             self.closing = True
-            await self._close(self.server.reason.SERVER_DISCONNECT, abort=False, told=CloseReason.SHUTDOWN)
+            last = b"" if self.upgraded else _NOOP
+            await self._close(self.server.reason.SERVER_DISCONNECT, last, told=CloseReason.SHUTDOWN)
 
-    async def _close(self, reason: str, *, abort: bool, told: CloseReason = CloseReason.NORMAL) -> None:
+    async def _close(self, reason: str, last: bytes, *, told: CloseReason = CloseReason.NORMAL) -> None:
+        """Tell the client `last`, if that is anything, and close its transport."""
         await self.server._trigger_event("disconnect", self.sid, reason)  # noqa: SLF001 # its own session
-        if not abort:
-            self.write(_CLOSE.encode())
+        if last:
+            self.write(last)
         self.closed = True
         self.outbox = None
         self.server.forget(self)

@@ -16,7 +16,7 @@ from tests.support.processes import free_port
 
 SHUTDOWN = (1000, "Server shutting down")
 GOING_AWAY = 1001
-CLOSED = "1"
+NOOP = "6"
 """Engine.IO's packet at the end of a session."""
 
 
@@ -72,7 +72,7 @@ async def poll_until_the_end(http: aiohttp.ClientSession, url: str, began: async
     async with http.post(address, data="40") as posted:
         assert posted.status == 200
     packets = [""]
-    while packets[-1] != CLOSED:
+    while packets[-1] != NOOP:
         async with http.get(address) as polled:
             assert polled.status == 200
             packets = (await polled.text()).split("\x1e")

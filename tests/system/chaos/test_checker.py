@@ -1,8 +1,10 @@
 """The checker finds what is wrong, and only that."""
 
+import math
 from typing import Any
 
-from tests.system.faults.checker import Client, Data, Gap, Renewed, Span, failures, judge
+from tests.system.chaos.checker import Client, Data, Event, Gap, Pulse, Renewed, failures, judge, losses
+from tests.system.chaos.sequences import Span, Tally
 
 TRADES = "spot:btcusdt@trade"
 DEPTH = "spot:btcusdt@depth@100ms"
@@ -18,7 +20,7 @@ def candle(second: int, *, event_ms: int, closed: bool) -> Data:
     return Data(CANDLES, {"E": event_ms, "k": {"t": second * 1_000, "x": closed}})
 
 
-def client(*events: Data | Gap | Renewed, speaks_of_gaps: bool = True) -> Client:
+def client(*events: Event, speaks_of_gaps: bool = True) -> Client:
     """A client that received these, a second apart."""
     made = Client("a client", speaks_of_gaps)
     for at, event in enumerate(events):
@@ -26,7 +28,7 @@ def client(*events: Data | Gap | Renewed, speaks_of_gaps: bool = True) -> Client
     return made
 
 
-def counted(*events: Data | Gap | Renewed) -> dict[str, int]:
+def counted(*events: Event) -> dict[str, int]:
     """What is counted of these events, zeros left out."""
     return {name: count for name, count in vars(judge([client(*events)])).items() if count}
 
@@ -134,22 +136,58 @@ def test_the_longest_silence_is_that_of_one_stream() -> None:
     heard.begin(10.0)
     heard.take(trade(7), 12.0)
     heard.take(candle(5, event_ms=6_000, closed=True), 13.0)
-    heard.note_time(15.5)
+    heard.end({TRADES: 7, CANDLES: 5}, 15.5)
     assert heard.silence_s == 3.5
 
 
 def test_a_failure_names_client_stream_and_what_is_wrong() -> None:
     clients = [client(trade(5), trade(7))]
     judge(clients)
-    found = failures(clients, may_lose=lambda _client, _stream: False)
-    assert found == [f"a client: {TRADES}: 1 undetected", f"a client: {TRADES}: 1 lost"]
-    assert failures(clients, may_lose=lambda _client, _stream: True) == found[:1]
+    assert failures(clients) == [f"a client: {TRADES}: 1 undetected"]
+    assert losses(clients, lambda _client, _stream: False) == [f"a client: {TRADES}: 1 lost"]
+    assert losses(clients, lambda _client, stream: stream == TRADES) == []
 
 
 def test_a_client_that_hears_nothing_is_a_failure() -> None:
     silent = client(trade(5))
     silent.begin(1.0)
-    assert failures([silent, Client("deaf")], may_lose=lambda _client, _stream: True) == [
+    assert failures([silent, Client("deaf")]) == [
         f"a client: {TRADES}: nothing came",
+        "a client: nothing came at all",
         "deaf: nothing came at all",
     ]
+
+
+def test_a_client_is_back_when_every_lively_stream_speaks_for_good() -> None:
+    heard = client(trade(5), Data(BOOK, {"u": 1}))
+    heard.mark(10.0)
+    assert heard.back_s(10.5) == math.inf
+    heard.take(trade(6), 10.1)  # was under way
+    heard.take(Data(BOOK, {"u": 2}), 12.0)
+    heard.take(trade(7), 12.5)
+    assert heard.back_s(12.6) == 2.5
+    heard.take(trade(8), 12.6)
+    assert heard.back_s(14.0) == math.inf
+
+
+def test_whoever_is_cut_off_at_the_end_knows_that_something_is_missing() -> None:
+    cut, deaf = client(trade(5)), client(trade(5))
+    cut.cut()
+    for one in (cut, deaf):
+        one.end({TRADES: 8}, 1.0)
+    assert judge([cut]) == Tally(received=1, lost=3, announced=3)
+    assert judge([deaf]) == Tally(received=1, lost=3, undetected=3)
+
+
+def test_what_was_never_sent_is_not_lost_but_has_to_be_told() -> None:
+    told = client(trade(5), Gap(TRADES, 899, conflated=False), trade(900))
+    late = client(trade(5), Gap(TRADES, 901, conflated=False), trade(902))
+    assert judge([told, late], {TRADES: 7}).lost == 2 + 2 + 2
+    quiet = client(trade(5), trade(900))
+    assert judge([quiet], {TRADES: 7}).undetected == 894
+
+
+def test_a_pulse_proves_life_and_nothing_else() -> None:
+    alive = client(Pulse("BTC"), Pulse("BTC"))
+    assert failures([alive]) == []
+    assert judge([alive]) == Tally()

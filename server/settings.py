@@ -28,6 +28,9 @@ class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
         default=BUFFER_BYTES, ge=0, le=1 << 30, description="bytes of events that a lagging client may be owed"
     )
     slow_consumer_s: float = Field(default=LAG_LIMIT_S, gt=0, description="s after which a client that lags is let go")
+    drain_seconds: float = Field(
+        default=10.0, ge=0, le=600, description="s over which clients are sent elsewhere at SIGTERM (0 = at once)"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="other origins whose pages may connect, separated by commas; `*` = all"
     )

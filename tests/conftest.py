@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tests.support.processes import RECORDINGS, Process, nats_server, redis_serv
 # Examples come slowly on a busy machine; that says nothing about what is tested.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
+
+# Every process of a test ends at once when it is told to; what tests a drain says so.
+os.environ["DRAIN_SECONDS"] = "0"
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

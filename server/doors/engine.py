@@ -14,7 +14,6 @@ import base64
 import secrets
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -27,6 +26,7 @@ from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors.heartbeat import Deadlines, Heartbeat
 from server.doors.session import EngineSocket, Work
+from server.drain import refusal
 from server.http_answers import ok
 
 CONNECT_TIMEOUT_S: Final = 45.0
@@ -91,9 +91,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self.strangers.stop(session)
         self.sockets.pop(session.sid, None)
 
+    def refuse_new(self) -> None:
+        """Open no more sessions; those that are open go on."""
+        self._is_closing = True
+
     async def close_all(self) -> None:
         """Close every session, open no more, stop the timers and give up what is still to be answered."""
-        self._is_closing = True
+        self.refuse_new()
         for session in tuple(self.sockets.values()):
             await session.shut_down()
         self.heartbeat.close()
@@ -131,7 +135,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         if (transport == "websocket") is not _is_upgrade(request):
             return _refused(EngineError.BAD_REQUEST, headers)
         if self._is_closing:
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down", headers=headers)
+            return refusal(headers)
         session = EngineSocket(self, self.generate_id(), self.gate.admit(request))
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None

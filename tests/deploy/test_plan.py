@@ -105,7 +105,7 @@ def test_nginx_balances_over_all_replicas() -> None:
     configuration = plan_of(replicas=4).files[Path("/state/nginx.conf")]
 
     for port in range(3000, 3004):
-        assert f"server 127.0.0.1:{port} max_fails=3 fail_timeout=10s;" in configuration
+        assert f"server 127.0.0.1:{port} max_fails=0;" in configuration
 
 
 def test_writing_a_plan_makes_its_directory_and_its_nginx_configuration(tmp_path: Path) -> None:

@@ -252,6 +252,7 @@ def readiness(process: Process) -> dict[str, Any]:
 
 
 def test_a_first_sigterm_drains_and_a_second_one_ends_it(alone: Process) -> None:
+    assert "alone on the memory bus" in alone.log.read_text(), "which is a mistake in a cluster"
     os.kill(alone.pid, signal.SIGTERM)
     wait_until(lambda: readiness(alone)["draining"], "it drains and still answers")
     os.kill(alone.pid, signal.SIGTERM)
@@ -264,7 +265,3 @@ def test_ctrl_c_waits_for_nobody(alone: Process) -> None:
     os.kill(alone.pid, signal.SIGINT)
     wait_until(lambda: not accepts(alone.port), "it has ended")
     assert time.monotonic() - began < 600
-
-
-def test_a_lone_replica_on_the_memory_bus_says_so(alone: Process) -> None:
-    assert "alone on the memory bus" in alone.log.read_text()

@@ -14,6 +14,7 @@ import base64
 import secrets
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,9 @@ CONNECT_TIMEOUT_S: Final = 45.0
 """How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""
 CLOSE_S: Final = 1.0
 """How long what runs for a session may go on once all are closed, in s."""
+ELSEWHERE: Final = "X-Session-Elsewhere"
+"""A proxy that sends this header asks the next replica where one answers 503: an unknown session may be there. Sessions
+begin elsewhere while their client's own replica drains or is away, and live on when it is back."""
 _SID_BYTES: Final = 15
 _PACKETS: Final = "text/plain; charset=UTF-8"
 _KEPT: Final = {"Authorization": "HTTP_AUTHORIZATION", "Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
@@ -152,7 +156,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
     async def _serve(self, request: web.Request, query: dict[str, str], headers: dict[str, str]) -> web.StreamResponse:
         """Upgrade a session, or answer it over HTTP."""
         session: EngineSocket | None = self.sockets.get(query["sid"])
-        if session is None or session.closing:
+        if session is None:
+            elsewhere = request.headers.get(ELSEWHERE)
+            return _refused(EngineError.UNKNOWN_SID, headers, HTTPStatus.SERVICE_UNAVAILABLE if elsewhere else None)
+        if session.closing:
             return _refused(EngineError.UNKNOWN_SID, headers)
         if _is_upgrade(request):
             return session.upgrade(request)
@@ -223,10 +230,12 @@ def _kept(request: web.Request) -> dict[str, str]:
     return kept | {name: request.headers[header] for header, name in _KEPT.items() if header in request.headers}
 
 
-def _refused(refusal: EngineError, headers: dict[str, str]) -> web.Response:
+def _refused(refusal: EngineError, headers: dict[str, str], status: HTTPStatus | None = None) -> web.Response:
     code, message = refusal.value
     body = msgspec.json.encode({"code": code, "message": message})
-    return web.Response(status=400, body=body, content_type="application/json", headers=headers)
+    return web.Response(
+        status=status or HTTPStatus.BAD_REQUEST, body=body, content_type="application/json", headers=headers
+    )
 
 
 def _preflight(request: web.Request, headers: dict[str, str]) -> web.Response:

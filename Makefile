@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test faults check format lock bench soak loadtest vendor clean servers node chromium compiler
+.PHONY: help setup run cluster roll test faults check format lock bench soak loadtest vendor clean servers node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -62,6 +62,9 @@ bench: $(DEV) $(NODE) servers compiler ## Beside stock python-socketio and Socke
 
 soak: $(DEV) $(NODE) servers compiler ## 10,000 idle and 5,000 active clients: memory must stay flat; MINUTES=5
 	@$(BIN)/python -m loadtest.bench.soak
+
+roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
+	@exec $(BIN)/python -m deploy.rolling
 
 loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
 	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml

@@ -78,15 +78,12 @@ async def roll(directory: Path, say: Say) -> None:
     Raises:
         RollError: no cluster runs there, one of its processes was not ready before, or is not again.
     """
-    try:
-        plan = msgspec.json.decode((directory / ROLL_PLAN).read_bytes(), type=RollPlan)
-    except OSError:
-        raise RollError(f"no cluster has its state in {directory}") from None
+    plan = read_plan(directory)
     began = time.monotonic()
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
         for part in (*plan.replicas, *plan.ingestors):
             if not await _is_ready(http, part):
-                raise RollError(f"{part.name} is not ready; nothing more was restarted")
+                raise RollError(f"{part.name} is not ready; nothing was restarted")
         for part in plan.replicas:
             await _restart(http, part, directory, plan.drain_s + LEAVE_S, say)
             await _within(ROUTED_S, partial(_is_routed, part, plan), f"Nginx sends nobody to {part.name}")
@@ -95,6 +92,14 @@ async def roll(directory: Path, say: Say) -> None:
             await _restart(http, part, directory, LEAVE_S, say)
     seconds = time.monotonic() - began
     say(f"Restarted {len(plan.replicas)} replicas and {len(plan.ingestors)} ingestors in {seconds:.0f} s")
+
+
+def read_plan(directory: Path) -> RollPlan:
+    """What runs in the cluster with its state in `directory`. Raises RollError where none ever did."""
+    try:
+        return msgspec.json.decode((directory / ROLL_PLAN).read_bytes(), type=RollPlan)
+    except OSError:
+        raise RollError(f"no cluster has its state in {directory}") from None
 
 
 async def _restart(http: httpx.AsyncClient, part: Part, directory: Path, leave_s: float, say: Say) -> None:
@@ -109,7 +114,7 @@ async def _restart(http: httpx.AsyncClient, part: Part, directory: Path, leave_s
     async def is_another() -> bool:
         return path.read_text() != str(pid)
 
-    took = await _within(leave_s, is_another, f"{part.name} (pid {pid}) did not end")
+    took = await _within(leave_s, is_another, f"{part.name} (pid {pid}) was not started again")
     say(f"{part.name}: ended after {took:.1f} s, started again (pid {path.read_text()})")
     took = await _within(READY_S, partial(_is_ready, http, part), f"{part.name} was started and is not ready")
     say(f"{part.name}: ready after {took:.1f} s")

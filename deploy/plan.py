@@ -19,9 +19,9 @@ PIDS: Final = "pids"
 ROLL_PLAN: Final = "roll.json"
 """The file in a cluster's state that tells deploy/rolling.py what runs."""
 
-DRAIN_S: Final = 20.0
+DRAIN_S: Final = 30.0
 """How long a replica of a cluster takes leave of its clients. The last one to be restarted has the clients of all: in
-20 s no more than 5 % of them a second arrive elsewhere."""
+30 s some 3 % of them a second arrive elsewhere, and a busy machine may stall for a second or two without a burst."""
 
 BusServer: TypeAlias = Literal["redis", "nats"]
 """What the processes share as their bus."""

@@ -208,7 +208,7 @@ def test_the_image_holds_what_runs_and_nothing_else() -> None:
     )
 
     documents = {f"docs/{name}" for name in documents_door.NAMES}
-    assert kept == packages | documents | {"requirements.txt", "app.py", "clients"}
+    assert kept == packages | documents | {"requirements.txt", "app.py", "version.py", "pyproject.toml", "clients"}
 
 
 def test_bare_make_lists_every_command() -> None:

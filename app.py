@@ -6,6 +6,7 @@ import errno
 import gc
 import logging
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -217,9 +218,11 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"Cannot start: {error}.")
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        sys.exit(f"Cannot start: the port is taken; PORT=... chooses another ({error.strerror}).")
+        if error.errno == errno.EADDRINUSE:
+            sys.exit(f"Cannot start: the port is taken; PORT=... chooses another ({error.strerror}).")
+        if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            sys.exit(f"Cannot start: HOST is no address of this machine ({error.strerror}).")
+        raise
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
@@ -47,6 +48,15 @@ class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
     )
 
     _split_lists = field_validator("cors_origins", "trusted_proxies", mode="before")(comma_separated)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+                raise ValueError("must be `*` or origins as browsers send them: https://host[:port], nothing behind it")
+        return origins
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -6,6 +6,14 @@ RUN python -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /build/requirements.txt
 
 FROM python:3.11-slim
+# pyproject.toml's; a test holds them together.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Tickcast" \
+      org.opencontainers.image.description="Binance market data, once in, to any number of Socket.IO clients" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="MIT"
 RUN useradd --system --uid 10001 --no-create-home tickcast
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH \

@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test chaos check format lock bench soak loadtest vendor clean servers node chromium compiler
+.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak loadtest vendor clean servers node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -39,6 +39,7 @@ check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files,
 	$(STEP) "format" $(BIN)/ruff format --check .
 	$(STEP) "types" $(BIN)/mypy .
 	$(STEP) "import rule" $(BIN)/lint-imports
+	$(STEP) "security" $(BIN)/bandit -q -c pyproject.toml -r app.py version.py $(filter-out tests,$(PACKAGES))
 	$(STEP) "nginx" $(BIN)/python -m deploy.check_config
 	$(STEP) "docker-compose.yml" $(BIN)/docker-compose config -q
 	$(STEP) "Dockerfile" $(BIN)/hadolint Dockerfile
@@ -52,6 +53,13 @@ format: $(DEV) ## Format the source and mend what can be mended automatically
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
+audit: $(DEV) $(NODE) ## Known weaknesses of what requirements.txt and package-lock.json pin; asks PyPI and npm
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	npm audit
+
+release: $(DEV) $(NODE) ## The committed version as dist/: source, SBOM of Python's and npm's packages, checksums
+	@$(BIN)/python -m deploy.release
+
 lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
@@ -63,6 +71,9 @@ bench: $(DEV) $(NODE) servers compiler ## Beside stock python-socketio and Socke
 soak: $(DEV) $(NODE) servers compiler ## 10,000 idle, 5,000 active clients and some that come and go: nothing may drift; MINUTES=30
 	@$(BIN)/python -m loadtest.bench.soak
 
+roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
+	@exec $(BIN)/python -m deploy.rolling
+
 loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
 	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml
 
@@ -70,7 +81,7 @@ vendor: $(RUN) $(NODE) ## Copy the page's libraries from node_modules into clien
 	$(BIN)/python deploy/vendor.py
 
 clean: ## Remove what these commands made
-	rm -rf .run .venv .venv-clients node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .run dist .venv .venv-clients node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(PACKAGES) -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:

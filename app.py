@@ -6,10 +6,11 @@ import errno
 import gc
 import logging
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import stamina.instrumentation
 import structlog
@@ -18,6 +19,7 @@ import uvloop
 
 from binance.settings import SettingsError, load_settings
 from bus import open_bus
+from bus.settings import BusSettings
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
 from ingestor.health import HealthDoor
@@ -29,7 +31,8 @@ from server.settings import ReplicaSettings
 GC_THRESHOLD: Final = 10_000
 """Container objects that may be made, net of those let go, before the youngest are looked through."""
 
-Part = AbstractAsyncContextManager[None]
+Part = AbstractAsyncContextManager[Replica | None]
+"""What one process runs; with the replica among it, whose clients want to be told."""
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Tickcast: Binance market data to Socket.IO clients."
@@ -46,13 +49,17 @@ def run() -> None:
 @cli.command()
 def replica() -> None:
     """Serve clients from a bus."""
-    _serve(_replica(load_settings(ReplicaSettings)))
+    settings = load_settings(ReplicaSettings)
+    _warn_alone(settings)
+    _serve(_replica(settings))
 
 
 @cli.command()
 def ingestor() -> None:
     """Bring market data from the exchange to a bus."""
-    _serve(_ingestor_alone(load_settings(IngestorSettings)))
+    settings = load_settings(IngestorSettings)
+    _warn_alone(settings)
+    _serve(_ingestor_alone(settings))
 
 
 @cli.command()
@@ -62,7 +69,7 @@ def exchange() -> None:
 
 
 @asynccontextmanager
-async def _everything() -> AsyncIterator[None]:
+async def _everything() -> AsyncIterator[Replica]:
     replica_settings, ingestor_settings = load_settings(ReplicaSettings), load_settings(IngestorSettings)
     async with contextlib.AsyncExitStack() as parts:
         if replica_settings.exchange != "binance":
@@ -72,19 +79,18 @@ async def _everything() -> AsyncIterator[None]:
             replica_settings = replica_settings.model_copy(update=here)
             ingestor_settings = ingestor_settings.model_copy(update=here)
         await parts.enter_async_context(_ingestor(ingestor_settings))
-        await parts.enter_async_context(_replica(replica_settings))
-        yield
+        yield await parts.enter_async_context(_replica(replica_settings))
 
 
 @asynccontextmanager
-async def _replica(settings: ReplicaSettings) -> AsyncIterator[None]:
+async def _replica(settings: ReplicaSettings) -> AsyncIterator[Replica]:
     bus = open_bus(settings.resolved_bus_url, settings.name)
     part = Replica(settings, bus)
     await bus.start()
     try:
         port = await part.start()
         typer.echo(f"Tickcast serves http://localhost:{port}")
-        yield
+        yield part
     finally:
         await part.close()
         await bus.close()
@@ -131,19 +137,44 @@ async def _exchange_port(settings: ExchangeServerSettings) -> AsyncIterator[int]
 
 
 def _serve(part: Part) -> None:
-    """Run `part` until SIGINT or SIGTERM."""
+    """Run `part` until a signal: SIGTERM drains a replica first, SIGINT and any second signal end it without that."""
     uvloop.run(_until_signalled(part))
 
 
 async def _until_signalled(part: Part) -> None:
-    stop = asyncio.Event()
+    asked, at_once = asyncio.Event(), asyncio.Event()
+
+    def end(number: signal.Signals) -> None:
+        if asked.is_set() or number is signal.SIGINT:
+            at_once.set()
+        asked.set()
+
     loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, stop.set)
-    async with part:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, number)
+    async with part as replica:
         _spare_the_collector()
-        await stop.wait()
+        await asked.wait()
+        if replica is not None and not at_once.is_set():
+            await _until_first(replica.drain(), at_once.wait())
         log.info("stopping")
+
+
+async def _until_first(*works: Coroutine[Any, Any, object]) -> None:
+    """Return with the first of `works` that is done, and give up the others; what failed raises here."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _warn_alone(settings: BusSettings) -> None:
+    """The memory bus ends with its process: a role that runs alone on it hears nobody."""
+    if settings.resolved_bus_url.startswith("memory://"):
+        log.warning("alone on the memory bus: BUS_URL names the one that other processes share")
 
 
 def _spare_the_collector() -> None:
@@ -187,9 +218,11 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"Cannot start: {error}.")
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        sys.exit(f"Cannot start: the port is taken; PORT=... chooses another ({error.strerror}).")
+        if error.errno == errno.EADDRINUSE:
+            sys.exit(f"Cannot start: the port is taken; PORT=... chooses another ({error.strerror}).")
+        if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            sys.exit(f"Cannot start: HOST is no address of this machine ({error.strerror}).")
+        raise
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Final, NamedTuple, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -103,6 +104,14 @@ class ExchangeSettings(BaseSettings):
     bybit_url: str = Field(
         default="", description="where something else than `EXCHANGE` plays Bybit; default: `EXCHANGE_URL`/bybit"
     )
+
+    @field_validator("exchange_url", "bybit_url")
+    @classmethod
+    def _are_addresses(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must be http://host or https://host, with a port and a path if need be")
+        return url
 
     _split_venues = field_validator("venues", mode="before")(comma_separated)
 

@@ -9,14 +9,15 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 import typer
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from binance.settings import ExchangeSettings, SettingsError, load_settings
-from deploy.plan import LOOPBACK, ROOT, BusServer, ClusterPlan, cluster_plan, resolve_exchange
+from deploy import nginx
+from deploy.plan import DRAIN_S, LOOPBACK, PIDS, ROOT, BusServer, ClusterPlan, cluster_plan, resolve_exchange
 from deploy.readiness import free_port, is_free, wait_ready
 from deploy.supervisor import Supervisor, prepare_logs
 
@@ -35,6 +36,39 @@ class ClusterSettings(ExchangeSettings):
     replica_port: int = Field(default=3000, ge=1, le=65_000, description="port of the first replica; the others follow")
     ingestors: int = Field(default=2, ge=1, le=8, description="how many ingestors")
     bus: BusServer = Field(default="redis", description="what the processes share as their bus: redis, nats")
+
+    drain_seconds: float = Field(
+        default=DRAIN_S,
+        ge=0,
+        le=600,
+        description="s over which a replica that is restarted sends its clients elsewhere",
+    )
+    nginx_balance: nginx.Balance = Field(default="ip_hash", description="by what Nginx finds a client's replica")
+    nginx_tls_cert: Path | None = Field(
+        default=None, description="certificate (chain), PEM: Nginx listens for TLS, too"
+    )
+    nginx_tls_key: Path | None = Field(default=None, description="the certificate's key, PEM")
+    tls_port: int = Field(default=8443, ge=1, le=65_535, description="where Nginx listens for TLS")
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.nginx_tls_cert is None) != (self.nginx_tls_key is None):
+            raise ValueError("NGINX_TLS_CERT and NGINX_TLS_KEY are given together or not at all")
+        return self
+
+    @field_validator("nginx_tls_cert", "nginx_tls_key")
+    @classmethod
+    def _is_there(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError("there is no such file")
+        return path.resolve() if path else None
+
+    @property
+    def tls(self) -> nginx.Tls | None:
+        """Where and how Nginx listens for TLS, if it does."""
+        if self.nginx_tls_cert is None or self.nginx_tls_key is None:
+            return None
+        return nginx.Tls(f"{self.host}:{self.tls_port}", self.nginx_tls_cert, self.nginx_tls_key)
 
     @property
     def replica_ports(self) -> range:
@@ -72,7 +106,7 @@ async def run(plan: ClusterPlan, address: str) -> None:
         if not ended_early.done():
             ended_early.set_result(name)
 
-    supervisor = Supervisor(plan.processes, log_dir, on_exit)
+    supervisor = Supervisor(plan.processes, log_dir, on_exit, plan.directories[0] / PIDS)
     stop = _on_signals()
     try:
         await supervisor.start()
@@ -134,10 +168,16 @@ def _on_signals() -> asyncio.Future[None]:
     return stop
 
 
+def state_dir(port: int) -> Path:
+    """Where the cluster whose Nginx listens on `port` keeps its state: configuration, logs, process ids."""
+    return ROOT / ".run" / f"cluster-{port}"
+
+
 def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
     """The plan, if its ports are free and its programs and recording exist."""
     wanted = [("PORT", settings.host, settings.port)]
     wanted += [("REPLICA_PORT", LOOPBACK, port) for port in settings.replica_ports]
+    wanted += [("TLS_PORT", settings.host, settings.tls_port)] if settings.tls else []
     for variable, host, port in wanted:
         if not is_free(host, port):
             raise CannotStartError(f"port {port} is taken; {variable}=... chooses another")
@@ -146,7 +186,7 @@ def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
     if kind == "replay" and not Path(recording).is_file():
         raise CannotStartError(f"EXCHANGE: there is no recording {recording}")
     plan = cluster_plan(
-        state_dir=ROOT / ".run" / f"cluster-{settings.port}",
+        state_dir=state_dir(settings.port),
         nginx_port=settings.port,
         replica_ports=settings.replica_ports,
         ingestor_ports=[free_port() for _ in range(settings.ingestors)],
@@ -155,6 +195,9 @@ def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
         bus=settings.bus,
         exchange=exchange,
         host=settings.host,
+        drain_s=settings.drain_seconds,
+        balance=settings.nginx_balance,
+        tls=settings.tls,
     )
     for process in plan.processes:
         if shutil.which(process.argv[0]) is None:

@@ -3,13 +3,30 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from deploy import programs
 
 TEMPLATE: Final = Path(__file__).resolve().parents[1] / "nginx" / "nginx.conf.template"
 
 _PLACEHOLDER: Final = re.compile(r"\$\{(NGINX_[A-Z_]+)\}")
+
+Balance: TypeAlias = Literal["ip_hash", "consistent", "key"]
+"""By what a client's replica is found: the `upstream` blocks of the template."""
+
+
+class Tls(NamedTuple):
+    """Where Nginx also listens for TLS (`host:port`), and the PEM files that it shows there."""
+
+    listen: str
+    certificate: Path
+    key: Path
+
+    @property
+    def directives(self) -> str:
+        """What makes the server listen for TLS as well."""
+        return f"listen {self.listen} ssl; ssl_certificate {self.certificate}; ssl_certificate_key {self.key};"
+
 
 MAX_OPEN_FILES: Final = 65_536
 """A worker of Nginx keeps a table of this order in memory, whatever the machine permits."""
@@ -44,7 +61,14 @@ def render(template: str, values: Mapping[str, str]) -> str:
 
 
 def local_values(
-    *, listen: str, replicas: Sequence[str], state_dir: Path, open_files: int, as_root: bool
+    *,
+    listen: str,
+    replicas: Sequence[str],
+    state_dir: Path,
+    open_files: int,
+    as_root: bool,
+    balance: Balance = "ip_hash",
+    tls: Tls | None = None,
 ) -> dict[str, str]:
     """The template's values for a cluster on this machine.
 
@@ -55,6 +79,8 @@ def local_values(
         open_files: the hard limit that Nginx will be started with; more than that it may not ask for.
         as_root: whether Nginx will be started by root; its workers then stay root, because the account
             that they would change to may not enter the checkout.
+        balance: by what a client's replica is found.
+        tls: where it listens for TLS, too.
     """
     files = min(open_files, MAX_OPEN_FILES)
     return {
@@ -65,6 +91,8 @@ def local_values(
         "NGINX_STATE": str(state_dir),
         "NGINX_LISTEN": listen,
         "NGINX_SERVERS": " ".join(f"server {replica} max_fails=0;" for replica in replicas),
+        "NGINX_BALANCE": balance,
+        "NGINX_TLS": tls.directives if tls else "",
         "NGINX_RESOLVER": "",
         "NGINX_ACCESS_LOG": "off",
     }

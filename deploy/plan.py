@@ -1,6 +1,7 @@
 """What a local cluster consists of: every process with its command, settings and readiness check, as plain data."""
 
 import enum
+import json
 import os
 import resource
 import signal
@@ -13,6 +14,14 @@ from deploy import nginx, programs
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOOPBACK: Final = "127.0.0.1"
+PIDS: Final = "pids"
+"""The folder in a cluster's state in which each process's id is, as `<name>.pid`."""
+ROLL_PLAN: Final = "roll.json"
+"""The file in a cluster's state that tells deploy/rolling.py what runs."""
+
+DRAIN_S: Final = 30.0
+"""How long a replica of a cluster takes leave of its clients. The last one to be restarted has the clients of all: in
+30 s some 3 % of them a second arrive elsewhere, and a busy machine may stall for a second or two without a burst."""
 
 BusServer: TypeAlias = Literal["redis", "nats"]
 """What the processes share as their bus."""
@@ -79,6 +88,9 @@ def cluster_plan(
     exchange: str = "simulate",
     host: str = LOOPBACK,
     template: str | None = None,
+    drain_s: float = DRAIN_S,
+    balance: nginx.Balance = "ip_hash",
+    tls: nginx.Tls | None = None,
 ) -> ClusterPlan:
     """Nginx, replicas, ingestors, the bus and, unless the exchange is Binance itself, a stand-in for it.
 
@@ -93,6 +105,9 @@ def cluster_plan(
         exchange: a value of EXCHANGE; a recording's path is absolute (`resolve_exchange`).
         host: the address that Nginx listens on.
         template: the Nginx template's text; read from nginx/nginx.conf.template where not given.
+        drain_s: DRAIN_SECONDS of the replicas.
+        balance: by what Nginx finds a client's replica.
+        tls: where Nginx listens for TLS, too.
     """
     configuration = state_dir / "nginx.conf"
     values = nginx.local_values(
@@ -101,6 +116,8 @@ def cluster_plan(
         state_dir=state_dir,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         as_root=os.geteuid() == 0,
+        balance=balance,
+        tls=tls,
     )
     shared = {
         "HOST": LOOPBACK,
@@ -114,11 +131,13 @@ def cluster_plan(
     replicas = (
         _role(
             "replica",
-            {**shared, "REPLICA": f"app{number}", "TRUSTED_PROXIES": LOOPBACK},
+            {**shared, "REPLICA": f"app{number}", "TRUSTED_PROXIES": LOOPBACK, "DRAIN_SECONDS": str(drain_s)},
             port,
             "/health/ready",
             wave=Wave.REPLICAS,
             name=f"app{number}",
+            # SIGTERM would drain: who ends the whole cluster does not wait for that.
+            stop_signal=signal.SIGINT,
         )
         for number, port in enumerate(replica_ports, start=1)
     )
@@ -133,25 +152,46 @@ def cluster_plan(
         )
         for number, port in enumerate(ingestor_ports, start=1)
     )
+    processes = (
+        _nats(bus_port, state_dir) if bus == "nats" else _redis(bus_port, state_dir),
+        *stand_in,
+        *ingestors,
+        *replicas,
+        _nginx(configuration, nginx_port),
+    )
     return ClusterPlan(
-        processes=(
-            _nats(bus_port, state_dir) if bus == "nats" else _redis(bus_port, state_dir),
-            *stand_in,
-            *ingestors,
-            *replicas,
-            _nginx(configuration, nginx_port),
-        ),
-        directories=(state_dir,),
-        files={configuration: nginx.render(template or nginx.TEMPLATE.read_text(), values)},
+        processes=processes,
+        directories=(state_dir, state_dir / PIDS),
+        files={
+            configuration: nginx.render(template or nginx.TEMPLATE.read_text(), values),
+            state_dir / ROLL_PLAN: _roll_plan(processes, nginx_port, drain_s),
+        },
     )
 
 
+def _roll_plan(processes: Sequence[PlannedProcess], nginx_port: int, drain_s: float) -> str:
+    """What deploy/rolling.py has to know, as JSON: whom it restarts, in this order, and how it sees the result."""
+    waves = {Wave.REPLICAS: "replicas", Wave.INGESTORS: "ingestors"}
+    parts = {
+        name: [{"name": each.name, "port": each.port} for each in processes if each.wave is wave]
+        for wave, name in waves.items()
+    }
+    return json.dumps({"nginx_port": nginx_port, "drain_s": drain_s, **parts})
+
+
 def _role(
-    role: str, shared: Mapping[str, str], port: int, ready_path: str, *, wave: Wave, name: str = ""
+    role: str,
+    shared: Mapping[str, str],
+    port: int,
+    ready_path: str,
+    *,
+    wave: Wave,
+    name: str = "",
+    stop_signal: signal.Signals = signal.SIGTERM,
 ) -> PlannedProcess:
     """One of our own processes."""
     env = {**shared, "PORT": str(port)}
-    return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path, wave)
+    return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path, wave, stop_signal)
 
 
 def _redis(port: int, state_dir: Path) -> PlannedProcess:

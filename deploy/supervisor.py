@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import shutil
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from deploy.plan import ROOT, PlannedProcess, Wave
 
 CHECK_EVERY_S: Final = 0.5
 GRACE_S: Final = 15.0
-"""How long a process may take to end once it was asked to, in s; a replica drains its clients for 10."""
+"""How long a process may take to end once it was asked to, in s."""
 LOG_BYTES: Final = 10_000_000
 """Size at which a process's log file is rolled over; one older file is kept."""
 
@@ -34,8 +35,12 @@ class Supervisor:
     Ctrl-C reaches the supervisor alone, which ends them in their order.
     """
 
-    def __init__(self, processes: Sequence[PlannedProcess], log_dir: Path, on_exit: ExitHandler) -> None:
-        """Call `on_exit(name, code)` for a process that ended although nobody asked; killed, its code is -signal."""
+    def __init__(self, processes: Sequence[PlannedProcess], log_dir: Path, on_exit: ExitHandler, pid_dir: Path) -> None:
+        """Call `on_exit(name, code)` for a process that ended although nobody asked; killed, its code is -signal.
+
+        Whatever is started has its id in `<pid_dir>/<name>.pid`.
+        """
+        self._pid_dir = pid_dir
         self._on_exit = on_exit
         self._stopping = False
         self._waves = {process.name: process.wave for process in processes}
@@ -82,7 +87,11 @@ class Supervisor:
         return [watcher for watcher in self._arbiter.watchers if self._waves[watcher.name] is wave]
 
     def _watcher(self, process: PlannedProcess, log_dir: Path, priority: int) -> Watcher:
-        command, *arguments = _ending_with_us(process.argv)
+        command, *arguments = _ending_with_us(process)
+        hooks: dict[str, tuple[Callable[..., bool], bool]] = {
+            "after_reap": (self._reaped, True),
+            "after_spawn": (self._spawned, False),
+        }
         log = {"stream": FileStream(str(log_dir / f"{process.name}.log"), max_bytes=LOG_BYTES, backup_count=1)}
         return Watcher(
             process.name,
@@ -95,8 +104,17 @@ class Supervisor:
             stop_signal=process.stop_signal,
             graceful_timeout=GRACE_S,
             priority=priority,
-            hooks={"after_reap": (self._reaped, True)},
+            hooks=hooks,
         )
+
+    def _spawned(self, *, watcher: Watcher, pid: int, **_: object) -> bool:
+        """Circus's hook: keep the id of a process that was started. True keeps circus going."""
+        path = self._pid_dir / f"{watcher.name}.pid"
+        # Whoever reads it meanwhile finds the old one or the new one.
+        written = path.with_suffix(".new")
+        written.write_text(str(pid))
+        written.replace(path)
+        return True
 
     def _reaped(self, *, watcher: Watcher, exit_code: int, **_: object) -> bool:
         """Circus's hook: tell of a process that ended. True keeps circus going."""
@@ -125,7 +143,11 @@ def prepare_logs(processes: Sequence[PlannedProcess], log_dir: Path) -> Mapping[
     return logs
 
 
-def _ending_with_us(argv: Sequence[str]) -> tuple[str, ...]:
-    """`argv`, on Linux such that the kernel ends the process if the supervisor is killed and cannot do it itself."""
+def _ending_with_us(process: PlannedProcess) -> tuple[str, ...]:
+    """Its command, on Linux such that the kernel ends it if the supervisor is killed and cannot do it itself."""
     setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "TERM", *argv) if setpriv else tuple(argv)
+    if setpriv is None:
+        return process.argv
+    # Nobody would be left to end what takes its time: Nginx is not asked to wait for its clients.
+    last = signal.SIGTERM if process.stop_signal is signal.SIGQUIT else process.stop_signal
+    return (setpriv, "--pdeathsig", last.name.removeprefix("SIG"), *process.argv)

@@ -15,6 +15,7 @@ from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
 from server.doors.json_ws import JsonDoor
 from server.doors.socketio import SocketIODoor
+from server.drain import Drain
 from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
@@ -42,6 +43,7 @@ class ReplicaMetrics(Collector):
         rest: RestClient,
         history: History,
         replays: Replays,
+        drain: Drain,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -54,6 +56,7 @@ class ReplicaMetrics(Collector):
         self._rest = rest
         self._history = history
         self._replays = replays
+        self._drain = drain
         self._liveness = liveness
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -77,6 +80,8 @@ class ReplicaMetrics(Collector):
         )
         yield _counter("dropped_messages", "Messages dropped for slow clients", delivery.dropped_total)
         yield _gauge("lagging_clients", "Clients that read more slowly than they are sent to", delivery.lagging)
+        yield _gauge("draining", "1 while the replica takes leave of its clients", int(self._drain.is_draining))
+        yield _counter("drained_clients", "Clients closed because the replica ends", self._drain.dismissed_total)
         refused = CounterMetricFamily(
             "tickcast_refused_events", "Client events and messages answered with an error", labels=["door"]
         )

@@ -22,6 +22,7 @@ from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
+from server.drain import Drain
 from server.history import History
 from server.http_log import http_log
 from server.hub import Hub
@@ -56,6 +57,7 @@ class Replica:
             buffer_bytes=settings.client_buffer_bytes,
             lag_limit_s=settings.slow_consumer_s,
         )
+        self._drain = Drain(settings.name, settings.drain_seconds)
         self._hub = Hub(bus, settings.name, self._delivery, always=settings.default_tickers)
         self._catalogs = Catalogs(venues, self._hub.follow)
         self._history = History(venues, bus)
@@ -110,6 +112,10 @@ class Replica:
         log.info("replica serves", replica=self._settings.name, port=port, source=self._settings.source)
         return port
 
+    async def drain(self) -> None:
+        """Take no new clients, and send those that are here elsewhere over `DRAIN_SECONDS`; `close` ends the rest."""
+        await self._drain.run([*self._door.drain(), *self._json.drain(), *self._binance.drain()])
+
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
@@ -154,6 +160,7 @@ class Replica:
             rest=self._rest,
             history=self._history,
             replays=self._replays,
+            drain=self._drain,
         )
         RestDoor(
             hub=self._hub,
@@ -164,6 +171,7 @@ class Replica:
             rest=self._rest,
             history=self._history,
             identity=identity,
+            drain=self._drain,
         ).attach(app)
         ReplayRestDoor(self._replays.recordings).attach(app)
         self._door.attach(app)

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import NoDecode
@@ -28,6 +29,9 @@ class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
         default=BUFFER_BYTES, ge=0, le=1 << 30, description="bytes of events that a lagging client may be owed"
     )
     slow_consumer_s: float = Field(default=LAG_LIMIT_S, gt=0, description="s after which a client that lags is let go")
+    drain_seconds: float = Field(
+        default=10.0, ge=0, le=600, description="s over which clients are sent elsewhere at SIGTERM (0 = at once)"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="other origins whose pages may connect, separated by commas; `*` = all"
     )
@@ -44,6 +48,15 @@ class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
     )
 
     _split_lists = field_validator("cors_origins", "trusted_proxies", mode="before")(comma_separated)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+                raise ValueError("must be `*` or origins as browsers send them: https://host[:port], nothing behind it")
+        return origins
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from tests.support.processes import RECORDINGS, Process, nats_server, redis_serv
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
-_SLOW = ["faults", "system", "web", "clients", "deploy"]
+_SLOW = ["chaos", "system", "web", "clients", "deploy"]
 """Folders whose tests take longest, in this order."""
+
+# Every process of a test ends at once when it is told to; what tests a drain says so.
+os.environ["DRAIN_SECONDS"] = "0"
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

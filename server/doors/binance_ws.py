@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 from aiohttp import web
@@ -30,7 +30,7 @@ from binance.entrances import (
 )
 from binance.errors import BinanceError
 from binance.frames import server_shutdown, wrap_payload
-from binance.rest_gate import refusal
+from binance.rest_gate import refusal as binance_refusal
 from market.errors import MarketError
 from market.messages import Message
 from market.streams import BINANCE_MARKETS, StreamName
@@ -44,6 +44,7 @@ from server.delivery import Delivery
 from server.doors.binance_rest import as_response
 from server.doors.heartbeat import Heartbeat
 from server.doors.raw import RawConnection
+from server.drain import Notice, refusal
 from server.encodings import Encoding
 from server.handshake import take_over
 from server.hub import Hub
@@ -51,6 +52,9 @@ from server.websocket import WebSocket
 
 MAX_INBOX: Final = 64
 """Messages of one client that wait while the bus subscribes; more than that are too many."""
+
+NOTICE_S: Final = 2.0
+"""How long before its end a client is told, in s: time for its library to have another connection first."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +86,8 @@ class BinanceConnection(RawConnection):
 
     __slots__ = ("_asked", "encoding", "entrance", "exceeded", "inbox", "is_lost", "session", "window", "worker")
 
+    notice_s: ClassVar = NOTICE_S
+
     def __init__(self, visitor: Visitor, entrance: Entrance, heartbeat: Heartbeat) -> None:
         super().__init__(visitor, heartbeat)
         self.entrance = entrance
@@ -109,6 +115,18 @@ class BinanceConnection(RawConnection):
         """Take a pong; one that answers no ping proves nothing."""
         if payload == self._asked:
             super().pong(payload)
+
+    def warn(self, _notice: Notice) -> None:
+        """Announce the shutdown: Binance's protocol has no words for when."""
+        self.announce_shutdown()
+
+    def announce_shutdown(self) -> None:
+        """Send `serverShutdown`, at which Binance's clients connect anew at once."""
+        self.reply(server_shutdown(time.time_ns() // 1_000_000, combined=self.encoding is COMBINED))
+
+    def dismiss(self) -> None:
+        """Close the client because the replica ends."""
+        self.ws.close(CloseReason.GOING_AWAY)
 
     def timed_out(self) -> None:
         """The client did not answer a ping in time."""
@@ -146,13 +164,16 @@ class BinanceDoor:
             if not entrance.combined:
                 app.router.add_get(f"{entrance.path}/{{names:.*}}", handler)
 
+    def drain(self) -> list[BinanceConnection]:
+        """Take no new clients; those that have to leave."""
+        self._is_closing = True
+        return list(self._connections)
+
     async def close(self) -> None:
         """Announce the shutdown to all clients and close them; takes at most websocket.CLOSE_TIMEOUT_S."""
-        self._is_closing = True
-        now_ms = time.time_ns() // 1_000_000
-        for connection in tuple(self._connections):
-            connection.reply(server_shutdown(now_ms, combined=connection.encoding is COMBINED))
-            connection.ws.close(CloseReason.GOING_AWAY)
+        for connection in self.drain():
+            connection.announce_shutdown()
+            connection.dismiss()
         if self._connections:
             await self._emptied.wait()
         for heartbeat in self._heartbeats.values():
@@ -165,12 +186,12 @@ class BinanceDoor:
                 self.refused_total += 1
                 return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
             if self._is_closing:
-                return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
+                return refusal()
             query = request.rel_url.raw_query_string
             try:
                 check_time_unit(query)
             except BinanceError as error:
-                return as_response(refusal(error, used=0))
+                return as_response(binance_refusal(error, used=0))
             names = names_in_query(query) if entrance.combined else names_in_path(request.match_info.get("names", ""))
             return take_over(request, partial(self._open, self._gate.admit(request), entrance, names))
 

@@ -27,6 +27,7 @@ from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors.heartbeat import Deadlines, Heartbeat
 from server.doors.session import EngineSocket, Work
+from server.drain import refusal
 from server.http_answers import ok
 
 CONNECT_TIMEOUT_S: Final = 45.0
@@ -35,6 +36,9 @@ UPGRADE_TIMEOUT_S: Final = 10.0
 """How long an upgrade may take from its WebSocket's handshake on, in s; the reference server's `upgradeTimeout`."""
 CLOSE_S: Final = 1.0
 """How long what runs for a session may go on once all are closed, in s."""
+ELSEWHERE: Final = "X-Session-Elsewhere"
+"""A proxy that sends this header asks the next replica where one answers 503: an unknown session may be there. Sessions
+begin elsewhere while their client's own replica drains or is away, and live on when it is back."""
 _SID_BYTES: Final = 15
 _PACKETS: Final = "text/plain; charset=UTF-8"
 _KEPT: Final = {"Authorization": "HTTP_AUTHORIZATION", "Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
@@ -102,9 +106,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self.upgrading.stop(session)
         self.sockets.pop(session.sid, None)
 
+    def refuse_new(self) -> None:
+        """Open no more sessions; those that are open go on."""
+        self._is_closing = True
+
     async def close_all(self) -> None:
         """Close every session, open no more, stop the timers and give up what is still to be answered."""
-        self._is_closing = True
+        self.refuse_new()
         for session in tuple(self.sockets.values()):
             await session.shut_down()
         self.heartbeat.close()
@@ -143,7 +151,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         if (transport == "websocket") is not _is_upgrade(request):
             return _refused(EngineError.BAD_REQUEST, headers)
         if self._is_closing:
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down", headers=headers)
+            return refusal(headers)
         session = EngineSocket(self, self.generate_id(), self.gate.admit(request))
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None
@@ -160,7 +168,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
     async def _serve(self, request: web.Request, query: dict[str, str], headers: dict[str, str]) -> web.StreamResponse:
         """Upgrade a session, or answer it over HTTP."""
         session: EngineSocket | None = self.sockets.get(query["sid"])
-        if session is None or session.closing:
+        if session is None:
+            elsewhere = request.headers.get(ELSEWHERE)
+            return _refused(EngineError.UNKNOWN_SID, headers, HTTPStatus.SERVICE_UNAVAILABLE if elsewhere else None)
+        if session.closing:
             return _refused(EngineError.UNKNOWN_SID, headers)
         is_upgrade = _is_upgrade(request)
         if query.get("EIO") != "4" or (query["transport"] == "websocket") is not is_upgrade:
@@ -234,10 +245,12 @@ def _kept(request: web.Request) -> dict[str, str]:
     return kept | {name: request.headers[header] for header, name in _KEPT.items() if header in request.headers}
 
 
-def _refused(refusal: EngineError, headers: dict[str, str]) -> web.Response:
+def _refused(refusal: EngineError, headers: dict[str, str], status: HTTPStatus | None = None) -> web.Response:
     code, message = refusal.value
     body = msgspec.json.encode({"code": code, "message": message})
-    return web.Response(status=400, body=body, content_type="application/json", headers=headers)
+    return web.Response(
+        status=status or HTTPStatus.BAD_REQUEST, body=body, content_type="application/json", headers=headers
+    )
 
 
 def _preflight(request: web.Request, headers: dict[str, str]) -> web.Response:

@@ -4,13 +4,14 @@ Shapes: docs/protocol.md. Source: seed documents 000, 001 and 004.
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import structlog
@@ -45,6 +46,7 @@ from server.doors.json_requests import (
 )
 from server.doors.raw import RawConnection
 from server.doors.replayed import JsonListener, replay_head
+from server.drain import Notice, refusal
 from server.encodings import Encoding
 from server.first_sight import first_sight
 from server.frames import Batch, Frame
@@ -77,6 +79,8 @@ class JsonConnection(RawConnection):
 
     __slots__ = ("asked", "client_id", "historian", "inbox", "is_lost", "is_upper", "worker")
 
+    notice_s: ClassVar = math.inf
+
     def __init__(self, visitor: Visitor, heartbeat: Heartbeat) -> None:
         super().__init__(visitor, heartbeat)
         self.client_id = f"client_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
@@ -98,6 +102,14 @@ class JsonConnection(RawConnection):
         """Send one message of this client's own."""
         if not self.is_lost:
             self.reply(msgspec.json.encode(body))
+
+    def warn(self, notice: Notice) -> None:
+        """Say in the client's own manner that it will be closed."""
+        self.tell({"type": "DRAINING", "data": notice.body} if self.is_upper else {"type": "draining", **notice.body})
+
+    def dismiss(self) -> None:
+        """Close the client because the replica ends."""
+        self.ws.close(CloseReason.SHUTDOWN)
 
 
 class JsonDoor:
@@ -144,14 +156,18 @@ class JsonDoor:
             self.refused_total += 1
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
         if self._is_closing:
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down")
+            return refusal()
         return take_over(request, partial(self._open, self._gate.admit(request)))
+
+    def drain(self) -> list[JsonConnection]:
+        """Take no new clients; those that have to leave."""
+        self._is_closing = True
+        return list(self._connections)
 
     async def close(self) -> None:
         """Close all clients; returns when they are gone, which takes at most websocket.CLOSE_TIMEOUT_S."""
-        self._is_closing = True
-        for connection in tuple(self._connections):
-            connection.ws.close(CloseReason.SHUTDOWN)
+        for connection in self.drain():
+            connection.dismiss()
         if self._connections:
             await self._emptied.wait()
         self._heartbeat.close()

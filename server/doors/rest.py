@@ -22,11 +22,13 @@ from market.symbols import Catalog
 from server.catalogs import Catalogs
 from server.doors.rest_guard import as_json
 from server.doors.rest_query import check_single, whole_number
+from server.drain import Drain
 from server.history import DEFAULT_ROWS, History, KlineQuery
 from server.history_requests import check_symbol
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import CONTENT_TYPE, ReplicaMetrics
+from version import VERSION
 
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
@@ -60,6 +62,7 @@ class RestDoor:
         rest: RestClient,
         history: History,
         identity: Identity,
+        drain: Drain,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -69,6 +72,7 @@ class RestDoor:
         self._rest = rest
         self._history = history
         self._identity = identity
+        self._drain = drain
         self._started = time.monotonic()
         self._symbols: tuple[tuple[Catalog | None, ...], bytes] = ((), b"")
 
@@ -91,7 +95,8 @@ class RestDoor:
             {
                 "ok": True,
                 "service": SERVICE,
-                "status": "healthy" if heard and fed else "degraded",
+                "version": VERSION,
+                "status": "draining" if self._drain.is_draining else "healthy" if heard and fed else "degraded",
                 "port": self._identity.port,
                 "replica": self._identity.replica,
                 "source": self._identity.source,
@@ -114,8 +119,10 @@ class RestDoor:
         return as_json({"ok": True, "replica": self._identity.replica})
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        ready = self._liveness.hears_the_bus
-        return as_json({"ok": ready, "replica": self._identity.replica}, status=200 if ready else 503)
+        draining = self._drain.is_draining
+        ready = self._liveness.hears_the_bus and not draining
+        body = {"ok": ready, "replica": self._identity.replica, "draining": draining}
+        return as_json(body, status=200 if ready else 503)
 
     async def _stats(self, _request: web.Request) -> web.Response:
         by_symbol: dict[str, int] = {}
@@ -125,6 +132,7 @@ class RestDoor:
         return _success(
             {
                 "service": SERVICE,
+                "version": VERSION,
                 "port": self._identity.port,
                 "replica": self._identity.replica,
                 "source": self._identity.source,

@@ -97,6 +97,11 @@ class EngineSocket:
         return "websocket" if self.upgraded else "polling"
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether what is written now leaves now: it is on a WebSocket, or its poll waits."""
+        return self.upgraded or (self._polling is not None and self._polling.is_awaited)
+
+    @property
     def session(self) -> dict[str, object]:
         """python-engineio's user session."""
         if self._session is None:

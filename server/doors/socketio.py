@@ -22,14 +22,16 @@ from server.catalogs import Catalogs
 from server.channels import Channel
 from server.connections import MAX_STREAMS, Connection
 from server.delivery import Delivery
+from server.doors.leaving import Farewells
 from server.doors.msgpack import encode_packet
 from server.doors.packets import EVENT
 from server.doors.replayed import SocketIOListener, replay_head
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
-from server.doors.socket_server import Answer, ClientEvent, Reply, SocketServer
+from server.doors.socket_server import MAIN, Answer, ClientEvent, Reply, SocketServer
 from server.doors.socketio_encodings import event_text
 from server.doors.socketio_requests import Form, Rejection, Request, parse_request
+from server.drain import Leaver
 from server.encodings import Encoding
 from server.every import every_of, is_every
 from server.first_sight import FirstSight, first_sight
@@ -118,6 +120,7 @@ class SocketIODoor:
         self._ticks = Pace(update_interval_ms, repeat=True)
         self._connections: dict[str, SocketIOConnection] = {}
         self._status: dict[str, object] = {}
+        self._farewells = Farewells(self._connection_of)
         self.refused_total = 0
         self.server = SocketServer(
             delivery,
@@ -148,6 +151,11 @@ class SocketIODoor:
         self.server.manager_initialized = True
         self.server.manager.initialize()
 
+    def drain(self) -> list[Leaver]:
+        """Take no new clients; those that have to leave."""
+        self.server.eio.refuse_new()
+        return self._farewells.leavers(list(self.server.eio.sockets.values()))
+
     async def close(self) -> None:
         """Close all clients."""
         await self.server.close()
@@ -174,6 +182,11 @@ class SocketIODoor:
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})
         if self._status:
             connection.emit("status", self._status)
+        self._farewells.greet(connection)
+
+    def _connection_of(self, session: EngineSocket) -> SocketIOConnection | None:
+        sid = self.server.manager.sid_from_eio_sid(session.sid, MAIN)
+        return self._connections.get(sid) if sid else None
 
     def _on_disconnect(self, sid: str, _reason: str) -> None:
         connection = self._connections.pop(sid, None)

@@ -33,6 +33,29 @@ def test_nginx_and_its_linter_find_nothing_in_the_local_cluster_s_configuration(
     assert nginx_findings(local_configuration(tmp_path), tmp_path) == []
 
 
+def test_the_container_s_nginx_speaks_tls_where_it_is_told_of_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NGINX_TLS_CERT", "cert.pem")
+    monkeypatch.setenv("NGINX_TLS_KEY", "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    paths = ["-subj", "/CN=tickcast", "-out", str(tmp_path / "cert.pem"), "-keyout", str(tmp_path / "key.pem")]
+    subprocess.run([*command, *paths], check=True, capture_output=True)
+    values = container_values(compose_services(), tmp_path)
+    mounted = values["NGINX_TLS"].replace("/tls/", f"{tmp_path}/")
+
+    assert "listen 8443 ssl;" in mounted
+    configuration = nginx.render(nginx.TEMPLATE.read_text(), {**values, "NGINX_TLS": mounted})
+    assert nginx_findings(configuration, tmp_path) == []
+
+
+def test_a_certificate_without_its_key_stops_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGINX_TLS_CERT", "cert.pem")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        compose_services()
+    assert "goes with NGINX_TLS_CERT" in refused.value.stderr
+
+
 def test_nginx_and_its_linter_find_nothing_in_the_container_s_configuration(
     services: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -72,7 +95,7 @@ def test_the_container_gives_every_setting_of_the_template_and_substitutes_no_ot
 def test_the_documents_ports_all_lead_to_nginx_and_nothing_else_has_one(services: dict[str, Any]) -> None:
     ports = {port["published"]: port["target"] for port in services["nginx"]["ports"]}
 
-    assert ports == {"8080": 8080, "8081": 8080, "5021": 8080}
+    assert ports == {"8080": 8080, "8081": 8080, "5021": 8080, "8443": 8443}
     assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
 
 
@@ -122,7 +145,8 @@ def test_the_example_of_an_environment_names_only_settings_that_exist() -> None:
     known = {field.upper() for role in ROLES.values() for field in role.model_fields}
 
     assert "EXCHANGE" in named
-    assert named - known == nginx.LIMITS.keys()
+    front = {"NGINX_BALANCE", "NGINX_TLS_CERT", "NGINX_TLS_KEY", "NGINX_TLS_DIRECTORY", "STOP_GRACE_PERIOD"}
+    assert named - known == nginx.LIMITS.keys() | front
 
 
 def test_two_ingestors_carry_the_feed_and_are_asked_for_their_health(services: dict[str, Any]) -> None:
@@ -132,11 +156,24 @@ def test_two_ingestors_carry_the_feed_and_are_asked_for_their_health(services: d
     assert "healthcheck" not in ingestor, "the image's own"
 
 
-def test_clients_are_let_in_only_when_the_replicas_are_healthy(services: dict[str, Any]) -> None:
-    assert {name: wait["condition"] for name, wait in services["nginx"]["depends_on"].items()} == {
-        "app1": "service_healthy",
-        "app2": "service_healthy",
-    }
+def test_replicas_end_before_nginx_through_which_they_say_goodbye(services: dict[str, Any]) -> None:
+    # Compose ends what depends before what it depends on.
+    assert "depends_on" not in services["nginx"]
+    for name in ("app1", "app2"):
+        # Started, not healthy: Nginx answers for itself only once a replica does.
+        assert services[name]["depends_on"]["nginx"]["condition"] == "service_started"
+    servers = services["nginx"]["environment"]["NGINX_SERVERS"]
+    assert servers.count(" resolve ") == servers.count("server "), "or it would not start before them"
+
+
+@pytest.mark.parametrize("name", ["app1", "app2", "ingestor"])
+def test_a_container_has_time_for_its_leave(services: dict[str, Any], name: str) -> None:
+    grace_s = float(services[name]["stop_grace_period"].removesuffix("s"))
+    drain_s = float(services["app1"]["environment"]["DRAIN_SECONDS"])
+    assert grace_s >= drain_s + 15
+
+
+def test_replicas_are_healthy_when_they_live_and_wait_for_their_bus(services: dict[str, Any]) -> None:
     assert services["app1"]["depends_on"]["redis"]["condition"] == "service_healthy"
     assert (services["app1"]["environment"]["PORT"], services["app2"]["environment"]["PORT"]) == ("3000", "3001")
 
@@ -171,7 +208,7 @@ def test_the_image_holds_what_runs_and_nothing_else() -> None:
     )
 
     documents = {f"docs/{name}" for name in documents_door.NAMES}
-    assert kept == packages | documents | {"requirements.txt", "app.py", "clients"}
+    assert kept == packages | documents | {"requirements.txt", "app.py", "version.py", "pyproject.toml", "clients"}
 
 
 def test_bare_make_lists_every_command() -> None:

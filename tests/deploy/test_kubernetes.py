@@ -144,13 +144,26 @@ def test_services_policies_and_budgets_select_pods_that_are_there() -> None:
         assert set(wanted) <= names, each["metadata"]["name"]
 
 
-def test_a_replica_leaves_nginx_before_it_ends() -> None:
-    (wait,) = container("replica")["lifecycle"]["preStop"]["exec"]["command"][1:]
+def test_nginx_forgets_a_replica_before_its_drain_is_over() -> None:
+    settings = dict(line.split("=", 1) for line in (FOLDER / "base" / "settings.env").read_text().split())
+    drain_s = float(settings["DRAIN_SECONDS"])
     resolver = literal_environment("nginx")["NGINX_RESOLVER"]
     (known_s,) = re.findall(r"valid=(\d+)s", resolver)
-    assert int(wait) >= 2 * int(known_s)
-    # What is left of it is the drain's.
-    assert pods()["replica"]["spec"]["terminationGracePeriodSeconds"] > int(wait) + 20
+    assert drain_s >= 2 * int(known_s)
+    assert pods()["replica"]["spec"]["terminationGracePeriodSeconds"] >= drain_s + 15
+
+
+def test_a_draining_replica_is_not_taken_for_a_dead_one() -> None:
+    probes = container("replica")
+    assert probes["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    # Its path goes on answering 200 while it drains.
+    assert {probes[kind]["httpGet"]["path"] for kind in ("livenessProbe", "startupProbe")} == {"/health/live"}
+
+
+def test_the_only_balancing_that_tells_addresses_of_one_name_apart_is_used() -> None:
+    given = literal_environment("nginx")
+    assert given["NGINX_SERVERS"].count("server ") == 1
+    assert given["NGINX_BALANCE"] == "ip_hash"
 
 
 def test_a_rolling_update_never_has_fewer_replicas_than_before() -> None:

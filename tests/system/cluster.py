@@ -20,7 +20,9 @@ class Cluster:
         exchange: str = "simulate",
         env: Mapping[str, str] | None = None,
         bus: BusServer = "redis",
+        *,
         ingestors: int = 2,
+        drain_s: float = 0.0,
     ) -> None:
         self.bus = bus
         self.nginx_port = free_port()
@@ -35,6 +37,7 @@ class Cluster:
             exchange_port=self.exchange_port,
             bus=bus,
             exchange=exchange,
+            drain_s=drain_s,
         )
         plan.write()
         self.processes = {

@@ -78,7 +78,7 @@ async def _everything() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _replica(settings: ReplicaSettings) -> AsyncIterator[None]:
-    bus = open_bus(settings.resolved_bus_url, settings.name)
+    bus = open_bus(settings.resolved_bus_url, settings.name, settings.bus_tls)
     part = Replica(settings, bus)
     await bus.start()
     try:
@@ -104,7 +104,7 @@ async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
-    bus = open_bus(settings.resolved_bus_url, "ingestor")
+    bus = open_bus(settings.resolved_bus_url, "ingestor", settings.bus_tls)
     part = Ingestor(settings, bus, settings.endpoints)
     await bus.start()
     try:

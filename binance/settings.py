@@ -54,12 +54,12 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
 
 
 def _redacted(value: object) -> str:
-    """Of a URL its scheme and what no user or password can be part of; of anything else nothing."""
+    """Of a URL its scheme and, where they are told from a password, its hosts; of anything else nothing."""
     scheme, found, rest = str(value).partition("://")
     if not found:
         return "..."
     _, at, hosts = rest.rpartition("@")
-    return repr(f"{scheme}://...{at}{hosts}")
+    return repr(f"{scheme}://...{at}{hosts.partition('?')[0] if at else ''}")
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -225,7 +225,9 @@ class NatsBus(BusEnd):
         except Exception as error:  # noqa: BLE001 # whatever one attempt met, the next may do better
             self.trouble = trouble_of(error, (NotAuthorizedError,))
             if (held_back := self._connect_errors.admit()) is not None:
-                self._log.warning("the bus cannot connect", error=repr(error), held_back=held_back)
+                self._log.warning(
+                    "the bus cannot connect", trouble=self.trouble, error=repr(error), held_back=held_back
+                )
             return 0.0
         finally:
             await self._disconnect()

@@ -142,7 +142,12 @@ class RedisCluster:
                 self._moved |= moved
                 self._map_trouble = trouble_of(error, REFUSALS)
                 if (held_back := self._errors.admit()) is not None:
-                    self._log.warning("no node tells who owns the slots", error=repr(error), held_back=held_back)
+                    self._log.warning(
+                        "no node tells who owns the slots",
+                        trouble=self._map_trouble,
+                        error=repr(error),
+                        held_back=held_back,
+                    )
             await asyncio.sleep(REFRESH_TROUBLED_S)
             if self.connected and not self._moved:
                 with contextlib.suppress(TimeoutError):

@@ -17,8 +17,9 @@ def trouble_of(error: BaseException, refusals: tuple[type[BaseException], ...]) 
         return "the server refuses our user or password"
     for each in met:
         if isinstance(each, ssl.SSLCertVerificationError):
-            is_named = each.verify_code in (_OTHER_NAME, _OTHER_ADDRESS)
-            return f"the server's certificate is {'for another name' if is_named else 'not trusted'}"
+            if each.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
+                return "the server's certificate is for another name"
+            return f"the server's certificate is not trusted: {each.verify_message}"
     if any(isinstance(each, ssl.SSLError) for each in met):
         return "no encrypted connection comes about"
     return "the server does not answer" if any(isinstance(each, TimeoutError) for each in met) else "no connection"

@@ -96,7 +96,9 @@ class ReplicaMetrics(Collector):
         yield _counter(
             "control_requests_dropped", "Control requests too many, or without a server", control.dropped_total
         )
-        refusals = CounterMetricFamily("tickcast_control_refused", "Control requests not obeyed", labels=["flaw"])
+        refusals = CounterMetricFamily(
+            "tickcast_control_requests_refused", "Control requests not obeyed", labels=["reason"]
+        )
         for flaw in Flaw:
             refusals.add_metric([flaw], control.refused[flaw])
         yield refusals

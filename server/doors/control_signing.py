@@ -29,7 +29,7 @@ _NONCE: Final = re.compile(r"[0-9a-f]{16,64}\Z")
 
 
 class Flaw(StrEnum):
-    """Why a body is not obeyed; the label of `tickcast_control_refused_total`."""
+    """Why a body is not obeyed; the `reason` of `tickcast_control_requests_refused_total`."""
 
     OVERSIZE = "oversize"
     MALFORMED = "malformed"

@@ -83,6 +83,8 @@ class RedisUrl:
             parts.geturl(),
             protocol=2,
             client_name=self._name or None,
+            # Users of least rights may not say which library they use (CLIENT SETINFO, Redis 7.2).
+            driver_info=None,
             socket_timeout=CONNECT_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             **(self._files() if self.is_encrypted else {}),

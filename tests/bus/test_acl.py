@@ -16,7 +16,7 @@ from bus.nats_servers import Servers
 from deploy.secure import Secrets, User
 from market.announcements import DEMAND_TOPIC, FEED_TOPIC, resume_answers
 from market.streams import price_key
-from tests.bus.support import BTC, Inbox, connected, message, until
+from tests.bus.support import BTC, Inbox, connected, end_on, message, until
 from tests.support.processes import Process
 from tests.support.secured import client_of, refusals, secured_nats, secured_redis, trust, url_of
 
@@ -31,6 +31,13 @@ def redis_server(secrets: Secrets, tmp_path_factory: pytest.TempPathFactory) -> 
 def nats_server(secrets: Secrets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with secured_nats(secrets, tmp_path_factory.mktemp("nats")) as server:
         yield server
+
+
+async def test_connecting_asks_for_nothing_that_a_server_could_refuse(redis: Process) -> None:
+    async with end_on(redis, "end") as end:
+        await connected(end)
+        with redis_client.Redis(port=redis.port, protocol=2, driver_info=None) as looker:
+            assert looker.info("stats")["total_error_replies"] == 0
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "tls"])

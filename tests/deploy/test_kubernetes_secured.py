@@ -44,6 +44,11 @@ def pod(name: str) -> dict[str, Any]:
     return dict(secured(name)["spec"]["template"]["spec"])
 
 
+def named(container: dict[str, Any], field: str) -> dict[str, Any]:
+    """The entries of one of a container's lists by their names."""
+    return {each["name"]: each for each in container.get(field, [])}
+
+
 @pytest.mark.parametrize("name", PATCHES)
 def test_a_patched_workload_is_one_that_kubernetes_accepts(name: str, tmp_path: Path) -> None:
     path = tmp_path / "patched.yaml"
@@ -70,7 +75,7 @@ def test_kustomize_builds_it_with_the_secrets_that_were_made(secrets: Secrets, t
         ]
         (only,), (expected,) = workload["spec"]["template"]["spec"]["containers"], pod(name)["containers"]
         for field in ("env", "volumeMounts"):
-            assert {str(each) for each in only.get(field, [])} == {str(each) for each in expected.get(field, [])}
+            assert named(only, field) == named(expected, field)
 
 
 def test_every_file_that_is_named_is_in_a_secret_of_the_pod(secrets: Secrets) -> None:

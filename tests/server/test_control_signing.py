@@ -331,6 +331,27 @@ async def test_another_tenant_of_the_redis_can_neither_emit_nor_disconnect(signe
         assert 'tickcast_control_requests_refused_total{reason="unsigned"} 2.0' in await metrics.text()
 
 
+async def test_over_nats_too_only_signed_requests_are_obeyed(nats: Process, exchange: Process) -> None:
+    url = f"nats://127.0.0.1:{nats.port}"
+    bus, other, client = open_bus(url), open_bus(url), Client()
+    replica = Replica(replica_settings(exchange, bus_url=url, control_key=KEY), bus)
+    await bus.start()
+    await other.start()
+    try:
+        await client.connect(f"http://127.0.0.1:{await replica.start()}", "websocket")
+        await until(lambda: bus.connected and other.connected, "both ends")
+        for request in (EMIT, sign(KEY[::-1].encode(), EMIT), sign(KEY.encode(), EMIT)):
+            await other.announce("socketio", json.dumps(request).encode())
+        await until(lambda: client.named("notice"), "the last one is heard")
+        assert client.named("notice") == [{"text": "hi"}]
+        assert replica._door.server.manager.refused == {Flaw.UNSIGNED: 1, Flaw.SIGNATURE: 1}
+    finally:
+        await client.io.disconnect()
+        await replica.close()
+        await other.close()
+        await bus.close()
+
+
 async def test_replicas_manage_each_other_s_clients_with_signed_requests(signed: Signed) -> None:
     other = signed.clients[1]
     other.io.on("question", lambda body: {"echo": body})

@@ -25,7 +25,7 @@ setup: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## Install everything
 run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or EXCHANGE=replay:FILE
 	@exec $(BIN)/python -m app run
 
-cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, exchange; REPLICAS=4, INGESTORS=3, BUS=nats
+cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, exchange; REPLICAS=4, INGESTORS=3, BUS=nats, SECURE=1
 	@exec $(BIN)/python -m deploy.cluster
 
 test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
@@ -42,6 +42,7 @@ check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files,
 	$(STEP) "security" $(BIN)/bandit -q -c pyproject.toml -r app.py version.py $(filter-out tests,$(PACKAGES))
 	$(STEP) "nginx" $(BIN)/python -m deploy.check_config
 	$(STEP) "docker-compose.yml" $(BIN)/docker-compose config -q
+	$(STEP) "docker-compose.secure.yml" $(BIN)/docker-compose -f docker-compose.yml -f docker-compose.secure.yml config -q
 	$(STEP) "Dockerfile" $(BIN)/hadolint Dockerfile
 	$(STEP) "yaml" $(BIN)/yamllint --strict .
 	$(STEP) "deploy/k8s" $(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/k8s/*/*.yaml))

@@ -84,7 +84,7 @@ async def _everything() -> AsyncIterator[Replica]:
 
 @asynccontextmanager
 async def _replica(settings: ReplicaSettings) -> AsyncIterator[Replica]:
-    bus = open_bus(settings.resolved_bus_url, settings.name)
+    bus = open_bus(settings.resolved_bus_url, settings.name, settings.bus_tls)
     part = Replica(settings, bus)
     await bus.start()
     try:
@@ -110,7 +110,7 @@ async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
-    bus = open_bus(settings.resolved_bus_url, "ingestor")
+    bus = open_bus(settings.resolved_bus_url, "ingestor", settings.bus_tls)
     part = Ingestor(settings, bus, settings.endpoints)
     await bus.start()
     try:

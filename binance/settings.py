@@ -22,8 +22,8 @@ class SettingsError(ValueError):
     """A setting that makes a start impossible; the text is one sentence that names the variable."""
 
 
-_CREDENTIALS: Final = re.compile(r"://[^/@]*@")
-
+_CREDENTIALS: Final = re.compile(r"://.*@", re.DOTALL)
+"""Up to the last @: a password may hold any character."""
 
 _PLAIN: Final = {
     "int_parsing": "must be a whole number",
@@ -47,8 +47,20 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
         if not first["loc"]:  # a rule over several settings says itself which
             raise SettingsError(reason) from error
         name = str(first["loc"][0]).upper()
-        shown = _CREDENTIALS.sub("://...@", repr(first["input"]))
+        field = kind.model_fields.get(str(first["loc"][0]))
+        # What a field keeps out of its own repr is a secret, or a URL that may hold one.
+        shown = _redacted(first["input"]) if field is not None and not field.repr else repr(first["input"])
+        shown = _CREDENTIALS.sub("://...@", shown)
         raise SettingsError(f"{name}={shown} is not valid: {reason}") from error
+
+
+def _redacted(value: object) -> str:
+    """Of a URL its scheme and, where they are told from a password, its hosts; of anything else nothing."""
+    scheme, found, rest = str(value).partition("://")
+    if not found:
+        return "..."
+    _, at, hosts = rest.rpartition("@")
+    return repr(f"{scheme}://...{at}{hosts.partition('?')[0] if at else ''}")
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -94,6 +94,11 @@ class Bus(ABC):
     def connected(self) -> bool:
         """Whether the server is reachable and all subscriptions stand."""
 
+    @property
+    @abstractmethod
+    def trouble(self) -> str:
+        """Why the latest attempt to connect was in vain, in words for anybody; empty while there is no trouble."""
+
     @abstractmethod
     async def start(self) -> None:
         """Begin to connect; returns at once, also when the server is away."""

@@ -155,6 +155,8 @@ class MemoryBus(BusEnd):
     a publisher that never waits for anything else starves nobody.
     """
 
+    trouble: str = ""
+
     def __init__(self, broker: MemoryBroker | None = None) -> None:
         super().__init__()
         self._broker = broker or MemoryBroker()

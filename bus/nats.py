@@ -12,12 +12,14 @@ from bus import nats_wire
 from bus.base import VALUE_TTL_S, BusEnd, check_sizes
 from bus.loglimit import LogLimit
 from bus.nats_keeper import StoreAwayError, StoreKeeper
-from bus.nats_link import Link, open_link
+from bus.nats_link import Link, NotAuthorizedError, open_link
 from bus.nats_requests import INBOX_SID, Requests
 from bus.nats_servers import Servers
 from bus.nats_values import SEEN_SID, SeenStore
 from bus.nats_wire import Received
 from bus.supervision import stay_connected
+from bus.tls import SYSTEM_TRUST, BusTls
+from bus.trouble import trouble_of
 from market.messages import Message
 from market.streams import StreamName
 
@@ -46,9 +48,11 @@ class NatsBus(BusEnd):
     A server that is lost is followed by the URL's next one. Raises ValueError for a URL that is none.
     """
 
-    def __init__(self, url: str, name: str = "") -> None:
+    trouble: str = ""
+
+    def __init__(self, url: str, name: str = "", tls: BusTls = SYSTEM_TRUST) -> None:
         super().__init__()
-        self._servers = Servers(url)
+        self._servers = Servers(url, tls)
         self._name = name
         self._log = _log.bind(servers=str(self._servers), bus=name)
         # Ends that start together spread over the cluster.
@@ -219,8 +223,11 @@ class NatsBus(BusEnd):
             stands_since = loop.time()
             await asyncio.wait([link.lost])
         except Exception as error:  # noqa: BLE001 # whatever one attempt met, the next may do better
+            self.trouble = trouble_of(error, (NotAuthorizedError,))
             if (held_back := self._connect_errors.admit()) is not None:
-                self._log.warning("the bus cannot connect", error=repr(error), held_back=held_back)
+                self._log.warning(
+                    "the bus cannot connect", trouble=self.trouble, error=repr(error), held_back=held_back
+                )
             return 0.0
         finally:
             await self._disconnect()
@@ -244,6 +251,7 @@ class NatsBus(BusEnd):
         await link.settle(restored)
         self._keeper = StoreKeeper(requests, seen)
         self._stands = True
+        self.trouble = ""
         self.connects_total += 1
         self._log.info("the bus is connected", server=str(server), streams=len(self._sids), topics=len(self._topics))
         return link

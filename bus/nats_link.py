@@ -27,12 +27,19 @@ IN_FLIGHT_MAX: Final = 16_384
 WRITE_BUFFER_MAX: Final = 32 * 1024 * 1024
 """How many bytes may wait for a server that does not read them."""
 
+_UNAUTHORIZED: Final = "Authorization Violation"
+"""What a server says to wrong credentials (NATS documentation, "Client Protocol", -ERR)."""
+
 ReadHandler = Callable[[list[Received]], None]
 RefusalHandler = Callable[[str], None]
 """Takes what the server said when it refused one command and kept the connection."""
 
 _log = structlog.get_logger(__name__)
 _decode_info: Final = msgspec.json.Decoder(Info).decode
+
+
+class NotAuthorizedError(ConnectionResetError):
+    """The server ended the connection because of who we are."""
 
 
 class Link(asyncio.Protocol):
@@ -67,7 +74,7 @@ class Link(asyncio.Protocol):
             if not (self.info.tls_required or self.info.tls_available):
                 raise ConnectionRefusedError("the server does not encrypt")
             self._transport = await self._loop.start_tls(
-                self._transport, self, servers.tls, server_hostname=self.server.host
+                self._transport, self, servers.tls.context(), server_hostname=self.server.host
             )
         await self.settle([nats_wire.connect(name, self.server.credentials, tls=encrypt)])
         self._heartbeat = self._loop.call_later(PING_INTERVAL_S, self._beat)
@@ -80,7 +87,7 @@ class Link(asyncio.Protocol):
     def send(self, commands: Iterable[bytes]) -> None:
         """Send commands in one write. Raises ConnectionError when the connection is over, or full."""
         if self._transport is None or self._transport.is_closing():
-            raise ConnectionResetError(self._why_lost(None))
+            raise self._loss(None)
         if self._transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
             raise ConnectionRefusedError(f"{WRITE_BUFFER_MAX} bytes wait for the server already")
         self._transport.write(b"".join(commands))
@@ -123,13 +130,14 @@ class Link(asyncio.Protocol):
             self._heartbeat.cancel()
         for future in self._pongs:
             if future is not None and not future.done():
-                future.set_exception(ConnectionResetError(self._why_lost(exc)))
+                future.set_exception(self._loss(exc))
         self._pongs.clear()
         if not self.lost.done():
             self.lost.set_result(None)
 
-    def _why_lost(self, exc: Exception | None) -> str:
-        return f"the connection was lost: {self._said_last or exc or 'closed'}"
+    def _loss(self, exc: Exception | None) -> ConnectionResetError:
+        kind = NotAuthorizedError if self._said_last == _UNAUTHORIZED else ConnectionResetError
+        return kind(f"the connection was lost: {self._said_last or exc or 'closed'}")
 
     def _take(self, control: Control) -> None:
         match control.verb:

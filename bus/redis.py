@@ -18,6 +18,7 @@ from bus.redis_link import Command, Reply
 from bus.redis_node import RedisNode
 from bus.redis_sentinel import SentinelNode
 from bus.redis_url import RedisUrl
+from bus.tls import SYSTEM_TRUST, BusTls
 from market.messages import Message
 from market.streams import StreamName
 
@@ -48,13 +49,13 @@ class RedisBus(BusEnd):
     Raises ValueError for a URL or a name (CLIENT SETNAME: no spaces) that the server would not take.
     """
 
-    def __init__(self, url: str, name: str = "") -> None:
+    def __init__(self, url: str, name: str = "", tls: BusTls = SYSTEM_TRUST) -> None:
         super().__init__()
         if any(not "!" <= character <= "~" for character in name):
             raise ValueError(f"a bus name has no spaces and is ASCII: {name!r}")
         self._streams: dict[bytes, StreamName] = {}
         self._topic_of: dict[bytes, str] = {}
-        place = RedisUrl(url, name)
+        place = RedisUrl(url, name, tls)
         self._log = _log.bind(server=str(place), bus=name)
         self._publish_verb = "SPUBLISH" if place.kind == "cluster" else "PUBLISH"
         self._servers = self._open(place)
@@ -65,6 +66,11 @@ class RedisBus(BusEnd):
     def connected(self) -> bool:
         """Whether the server is reachable and all subscriptions stand; of a cluster, all nodes that own slots."""
         return self._servers.connected
+
+    @property
+    def trouble(self) -> str:
+        """Why the latest attempt to connect was in vain; empty while there is no trouble."""
+        return self._servers.trouble
 
     @property
     def connects_total(self) -> int:

@@ -20,8 +20,9 @@ from redis.exceptions import RedisError
 
 from bus.loglimit import LogLimit
 from bus.redis_link import SHARDED, Command, PushHandler, Reply
-from bus.redis_node import RedisNode
+from bus.redis_node import REFUSALS, RedisNode
 from bus.redis_url import CONNECT_TIMEOUT_S, Address, RedisUrl, ask_once
+from bus.trouble import trouble_of
 
 SLOTS: Final = 16_384
 REFRESH_S: Final = 15.0
@@ -46,12 +47,18 @@ class RedisCluster:
         self._stale = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._errors = LogLimit()
+        self._map_trouble = ""
         self._log = _log.bind(server=str(url))
 
     @property
     def connected(self) -> bool:
         """Whether every slot has an owner that is reachable, with all its subscriptions."""
         return bool(self._nodes) and None not in self._owners and all(node.connected for node in self._nodes.values())
+
+    @property
+    def trouble(self) -> str:
+        """Why the latest attempt to reach one of the nodes was in vain; empty while there is no trouble."""
+        return next((node.trouble for node in self._nodes.values() if node.trouble), self._map_trouble)
 
     @property
     def connects_total(self) -> int:
@@ -130,10 +137,17 @@ class RedisCluster:
             try:
                 async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
                     await self._apply(await self._read_map(), moved)
+                self._map_trouble = ""
             except (OSError, TimeoutError, RedisError, ValueError) as error:
                 self._moved |= moved
+                self._map_trouble = trouble_of(error, REFUSALS)
                 if (held_back := self._errors.admit()) is not None:
-                    self._log.warning("no node tells who owns the slots", error=repr(error), held_back=held_back)
+                    self._log.warning(
+                        "no node tells who owns the slots",
+                        trouble=self._map_trouble,
+                        error=repr(error),
+                        held_back=held_back,
+                    )
             await asyncio.sleep(REFRESH_TROUBLED_S)
             if self.connected and not self._moved:
                 with contextlib.suppress(TimeoutError):

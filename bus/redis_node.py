@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 from redis.asyncio import Connection
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from bus.loglimit import LogLimit
 from bus.redis_link import CHANNELS, Command, CommandLink, Link, PushHandler, PushLink, Reply, Verbs, ignore_moved
 from bus.redis_url import CONNECT_TIMEOUT_S
 from bus.supervision import stay_connected
+from bus.trouble import trouble_of
+
+REFUSALS: Final = (AuthenticationError, NoPermissionError)
+"""What redis-py raises where a server refuses a user, or what it asks for."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +49,8 @@ class RedisNode:
         self._supervisor: asyncio.Task[None] | None = None
         self._connect_errors = LogLimit()
         self._refused = LogLimit()
+        self.trouble = ""
+        """Why the latest attempt to connect was in vain; empty while there is no trouble."""
         self.connects_total = 0
         """How often the node was connected; more than once means that it was lost."""
 
@@ -110,8 +118,11 @@ class RedisNode:
             stands_since = loop.time()
             await asyncio.wait([link.lost for link in links], return_when=asyncio.FIRST_COMPLETED)
         except Exception as error:  # noqa: BLE001 # whatever one attempt met, the next may do better
+            self.trouble = trouble_of(error, REFUSALS)
             if (held_back := self._connect_errors.admit()) is not None:
-                self._log.warning("the bus cannot connect", error=repr(error), held_back=held_back)
+                self._log.warning(
+                    "the bus cannot connect", trouble=self.trouble, error=repr(error), held_back=held_back
+                )
             return 0.0
         finally:
             await self._disconnect()
@@ -128,6 +139,7 @@ class RedisNode:
         channels = self._channels()
         await pushes.subscribe(channels)
         self._commands = commands
+        self.trouble = ""
         self.connects_total += 1
         self._log.info("the bus is connected", channels=len(channels))
         return commands, pushes

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from bus.loglimit import LogLimit
 from bus.redis_link import PushHandler
 from bus.redis_node import RedisNode
-from bus.redis_url import Address, RedisUrl, ask_once
+from bus.redis_url import Address, RedisUrl, find_master
 
 CHECK_S: Final = 2.0
 """How often the Sentinels are asked whether the master is still the one, in s."""
@@ -42,28 +42,14 @@ class SentinelNode(RedisNode):
         await super().close()
 
     async def _dial_master(self) -> Connection:
-        self._master = await self._ask_for_master()
+        self._master = await find_master(self._url)
         return self._url.connection(self._master)
-
-    async def _ask_for_master(self) -> Address:
-        """What the first Sentinel that answers says. Raises RedisError and OSError when none does."""
-        error: Exception = ConnectionResetError(f"no Sentinel knows {self._url.service}")
-        for address in self._url.addresses:
-            try:
-                connection = self._url.connection(address, sentinel=True)
-                reply = await ask_once(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
-            except (OSError, RedisError) as refused:
-                error = refused
-                continue
-            if isinstance(reply, list):
-                return Address(reply[0].decode(), int(reply[1]))
-        raise error
 
     async def _check(self) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
             try:
-                master = await self._ask_for_master()
+                master = await find_master(self._url)
             except (OSError, RedisError) as error:
                 if (held_back := self._errors.admit()) is not None:
                     _log.warning("no Sentinel answers", error=repr(error), held_back=held_back)

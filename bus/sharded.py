@@ -45,6 +45,11 @@ class ShardedBus(Bus):
         """Whether all servers are reachable and all subscriptions stand."""
         return all(end.connected for end in self._ends)
 
+    @property
+    def trouble(self) -> str:
+        """Why the latest attempt to connect to one of them was in vain; empty while there is no trouble."""
+        return next((end.trouble for end in self._ends if end.trouble), "")
+
     async def start(self) -> None:
         """Begin to connect to all; returns at once, also when servers are away."""
         await asyncio.gather(*(end.start() for end in self._ends))

@@ -19,14 +19,15 @@ from deploy.plan import ROOT, cluster_plan
 _TOOLS: Final = Path(sys.executable).parent
 
 
-def compose_services() -> dict[str, Any]:
-    """The services of docker-compose.yml as Compose itself reads them, those of all profiles.
+def compose_services(*files: str) -> dict[str, Any]:
+    """The services of docker-compose.yml, or of `files` over each other, as Compose itself reads all profiles.
 
     Raises:
         subprocess.CalledProcessError: Compose refuses the file; `stderr` says why.
     """
     compose = (str(_TOOLS / "docker-compose"), "--project-directory", str(ROOT), "--profile", "*")
-    command = [*compose, "config", "--format", "json"]
+    named = [word for file in files for word in ("-f", str(ROOT / file))]
+    command = [*compose, *named, "config", "--format", "json"]
     config = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     services: dict[str, Any] = config["services"]
     return services

@@ -19,6 +19,7 @@ from binance.settings import ExchangeSettings, SettingsError, load_settings
 from deploy import nginx
 from deploy.plan import DRAIN_S, LOOPBACK, PIDS, ROOT, BusServer, ClusterPlan, cluster_plan, resolve_exchange
 from deploy.readiness import free_port, is_free, wait_ready
+from deploy.secure import Secrets
 from deploy.supervisor import Supervisor, prepare_logs
 
 START_LIMIT_S: Final = 60.0
@@ -36,6 +37,7 @@ class ClusterSettings(ExchangeSettings):
     replica_port: int = Field(default=3000, ge=1, le=65_000, description="port of the first replica; the others follow")
     ingestors: int = Field(default=2, ge=1, le=8, description="how many ingestors")
     bus: BusServer = Field(default="redis", description="what the processes share as their bus: redis, nats")
+    secure: bool = Field(default=False, description="whether the bus has TLS and users, and control requests a key")
 
     drain_seconds: float = Field(
         default=DRAIN_S,
@@ -185,8 +187,12 @@ def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
     kind, _, recording = exchange.partition(":")
     if kind == "replay" and not Path(recording).is_file():
         raise CannotStartError(f"EXCHANGE: there is no recording {recording}")
+    directory = state_dir(settings.port)
+    secrets = Secrets(directory / "secrets") if settings.secure else None
+    if secrets is not None:
+        secrets.make()
     plan = cluster_plan(
-        state_dir=state_dir(settings.port),
+        state_dir=directory,
         nginx_port=settings.port,
         replica_ports=settings.replica_ports,
         ingestor_ports=[free_port() for _ in range(settings.ingestors)],
@@ -198,6 +204,7 @@ def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
         drain_s=settings.drain_seconds,
         balance=settings.nginx_balance,
         tls=settings.tls,
+        secrets=secrets,
     )
     for process in plan.processes:
         if shutil.which(process.argv[0]) is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from deploy import nginx, programs
+from deploy.secure import NATS_USERS, Secrets, User
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOOPBACK: Final = "127.0.0.1"
@@ -91,6 +92,7 @@ def cluster_plan(
     drain_s: float = DRAIN_S,
     balance: nginx.Balance = "ip_hash",
     tls: nginx.Tls | None = None,
+    secrets: Secrets | None = None,
 ) -> ClusterPlan:
     """Nginx, replicas, ingestors, the bus and, unless the exchange is Binance itself, a stand-in for it.
 
@@ -108,6 +110,7 @@ def cluster_plan(
         drain_s: DRAIN_SECONDS of the replicas.
         balance: by what Nginx finds a client's replica.
         tls: where Nginx listens for TLS, too.
+        secrets: by which the bus is encrypted and its users tell who they are; without them it is open to all.
     """
     configuration = state_dir / "nginx.conf"
     values = nginx.local_values(
@@ -121,17 +124,23 @@ def cluster_plan(
     )
     shared = {
         "HOST": LOOPBACK,
-        "BUS_URL": f"{bus}://{LOOPBACK}:{bus_port}",
         "EXCHANGE": exchange,
         "EXCHANGE_URL": f"http://{LOOPBACK}:{exchange_port}",
     }
     stand_in = (
         () if exchange == "binance" else (_role("exchange", shared, exchange_port, "/api/v3/ping", wave=Wave.EXCHANGE),)
     )
+    as_replica = {
+        **shared,
+        **_way_in("replica", bus, bus_port, secrets),
+        "TRUSTED_PROXIES": LOOPBACK,
+        "DRAIN_SECONDS": str(drain_s),
+    }
+    as_ingestor = {**shared, **_way_in("ingestor", bus, bus_port, secrets)}
     replicas = (
         _role(
             "replica",
-            {**shared, "REPLICA": f"app{number}", "TRUSTED_PROXIES": LOOPBACK, "DRAIN_SECONDS": str(drain_s)},
+            {**as_replica, "REPLICA": f"app{number}"},
             port,
             "/health/ready",
             wave=Wave.REPLICAS,
@@ -144,7 +153,7 @@ def cluster_plan(
     ingestors = (
         _role(
             "ingestor",
-            {**shared, "INSTANCE": f"ingestor{number}"},
+            {**as_ingestor, "INSTANCE": f"ingestor{number}"},
             port,
             "/health/ready",
             wave=Wave.INGESTORS,
@@ -153,7 +162,7 @@ def cluster_plan(
         for number, port in enumerate(ingestor_ports, start=1)
     )
     processes = (
-        _nats(bus_port, state_dir) if bus == "nats" else _redis(bus_port, state_dir),
+        _nats(bus_port, state_dir, secrets) if bus == "nats" else _redis(bus_port, state_dir, secrets),
         *stand_in,
         *ingestors,
         *replicas,
@@ -194,17 +203,24 @@ def _role(
     return PlannedProcess(name or role, (sys.executable, "-m", "app", role), env, port, ready_path, wave, stop_signal)
 
 
-def _redis(port: int, state_dir: Path) -> PlannedProcess:
+def _way_in(user: User, bus: BusServer, port: int, secrets: Secrets | None) -> Mapping[str, str]:
+    """How a process gets to the bus."""
+    address = f"{LOOPBACK}:{port}"
+    return {"BUS_URL": f"{bus}://{address}"} if secrets is None else secrets.way_in(user, bus, address)
+
+
+def _redis(port: int, state_dir: Path, secrets: Secrets | None) -> PlannedProcess:
     """A Redis that keeps nothing: market data has no use after a restart, and cached values live 60 s."""
+    serving = ("--port", str(port)) if secrets is None else secrets.redis_options(port)
     options = ("--bind", LOOPBACK, "--save", "", "--appendonly", "no", "--dir", str(state_dir))
-    return PlannedProcess("redis", ("redis-server", "--port", str(port), *options), {}, port, "", Wave.BUS)
+    return PlannedProcess("redis", ("redis-server", *serving, *options), {}, port, "", Wave.BUS)
 
 
-def _nats(port: int, state_dir: Path) -> PlannedProcess:
+def _nats(port: int, state_dir: Path, secrets: Secrets | None) -> PlannedProcess:
     """NATS with JetStream, in which the bus keeps values and budgets, in memory; it wants a directory all the same."""
-    options = ("-js", "-sd", str(state_dir / "nats"))
+    options = ("-js", "-sd", str(state_dir / "nats"), *(() if secrets is None else ("-c", str(NATS_USERS))))
     argv = (programs.find("nats-server"), "-a", LOOPBACK, "-p", str(port), *options)
-    return PlannedProcess("nats", argv, {}, port, "", Wave.BUS)
+    return PlannedProcess("nats", argv, {} if secrets is None else secrets.nats_env(), port, "", Wave.BUS)
 
 
 def _nginx(configuration: Path, port: int) -> PlannedProcess:

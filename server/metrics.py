@@ -13,6 +13,7 @@ from bus.base import Bus
 from server.delivery import Delivery
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
+from server.doors.control_signing import Flaw
 from server.doors.json_ws import JsonDoor
 from server.doors.socketio import SocketIODoor
 from server.drain import Drain
@@ -98,8 +99,15 @@ class ReplicaMetrics(Collector):
         yield _counter("bus_dropped", "Messages dropped because the bus was away", bus.dropped_total)
         yield _counter("bus_handler_errors", "Bus handlers that raised", bus.handler_errors_total)
         control = self._door.server.manager
-        yield _counter("control_requests_dropped", "Control requests past the limit", control.dropped_total)
-        yield _counter("control_requests_malformed", "Control requests not understood", control.malformed_total)
+        yield _counter(
+            "control_requests_dropped", "Control requests too many, or without a server", control.dropped_total
+        )
+        refusals = CounterMetricFamily(
+            "tickcast_control_requests_refused", "Control requests not obeyed", labels=["reason"]
+        )
+        for flaw in Flaw:
+            refusals.add_metric([flaw], control.refused[flaw])
+        yield refusals
         yield _counter("resume_questions", "Questions to ingestors about the past", hub.resume.asked_total)
         yield _counter("resume_unasked", "Questions not asked: too many were under way", hub.resume.unasked_total)
         yield _counter("resume_unanswered", "Questions that no ingestor answered", hub.resume.unanswered_total)

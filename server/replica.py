@@ -16,6 +16,7 @@ from server.delivery import Delivery
 from server.doors import documents, page
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
+from server.doors.control_start import control_spec
 from server.doors.cross_origin import cross_origin
 from server.doors.json_ws import JsonDoor
 from server.doors.replay_rest import ReplayRestDoor
@@ -88,7 +89,7 @@ class Replica:
             source=settings.source,
             update_interval_ms=settings.update_interval,
             bus=bus,
-            bus_url=settings.resolved_bus_url,
+            control=control_spec(settings),
             is_allowed_origin=is_allowed_origin,
             gate=gate,
         )

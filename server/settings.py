@@ -12,10 +12,11 @@ from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_sep
 from bus.settings import BusSettings
 from server.addresses import ProxyPolicy
 from server.backlog import BUFFER_BYTES
+from server.control_settings import ControlSettings
 from server.delivery import LAG_LIMIT_S
 
 
-class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
+class ReplicaSettings(BusSettings, ControlSettings, ExchangeSettings, DefaultSymbolsSettings):
     """One replica; the README has the table."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104 # a server in a container

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser, async_playwright
 
+from deploy.secure import Secrets
 from tests.support.processes import RECORDINGS, Process, nats_server, redis_server
 
 # Examples come slowly on a busy machine; that says nothing about what is tested.
@@ -44,6 +45,14 @@ def nats(tmp_path: Path) -> Iterator[Process]:
     """A real NATS server with JetStream, of the test's own; its URL is `nats://127.0.0.1:<port>`."""
     with nats_server(tmp_path) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
+    """What deploy/make-secrets.sh makes."""
+    made = Secrets(tmp_path_factory.mktemp("secrets"))
+    made.make()
+    return made
 
 
 @pytest.fixture(scope="session")

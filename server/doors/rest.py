@@ -103,7 +103,7 @@ class RestDoor:
                 "timestamp": _timestamp(),
                 "uptime": self._uptime(),
                 "dependencies": {
-                    "cache": _dependency(self._bus.connected, "OK", "not reachable; serving without it"),
+                    "cache": _dependency(self._bus.connected, "OK", self._why_away()),
                     "bus": _dependency(heard, "OK", "no canary came back; market data may be missing"),
                     "exchange": _dependency(fed, "OK", "no ingestor has its feed"),
                 },
@@ -195,6 +195,10 @@ class RestDoor:
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _why_away(self) -> str:
+        trouble = self._bus.trouble
+        return f"not reachable{f' ({trouble})' if trouble else ''}; serving without it"
 
     def _active_symbols(self) -> list[str]:
         return sorted({stream.pair.upper() for stream in self._hub.streams if stream.symbol not in (ALL, ARRAY)})

@@ -5,13 +5,15 @@ walks through all of them whenever a client leaves. Stream rooms are not kept he
 knows their members (`stream_members`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import socketio
 
 from bus.base import Bus
 from bus.settings import NATS_SCHEMES, REDIS_SCHEMES, split_urls
-from server.doors.control_plane import BusControlPlane, RedisControlPlane
+from server.doors.control_plane import BusControlPlane, ControlSpec, RedisControlPlane
+from server.doors.control_signing import Flaw
 
 StreamMembers = Callable[[str], Iterable[str]]
 """The sids of the clients that a stream's room stands for; empty for any other name."""
@@ -35,11 +37,12 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc] # socketio ships no ty
 
     stream_members: StreamMembers = staticmethod(lambda _room: ())
     dropped_total = 0
-    """Requests of other processes that found too many waiting."""
-    malformed_total = 0
+    """Requests of other processes that found too many waiting, and own ones that found no server."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
+        self.refused: Counter[Flaw] = Counter()
+        """What came over the control plane and was not obeyed, by its flaw."""
         self._clients: dict[str, dict[str, _Client]] = {}
         self.rooms = self._clients  # the stock `emit` looks here whether a namespace has anybody
         self._sids: dict[tuple[str, str], str] = {}
@@ -174,17 +177,17 @@ class BusRooms(BusControlPlane, Rooms):
     """The manager of replicas that share another bus."""
 
 
-def open_manager(bus: Bus, bus_url: str, stream_members: StreamMembers) -> Rooms:
+def open_manager(bus: Bus, control: ControlSpec, stream_members: StreamMembers) -> Rooms:
     """The manager that goes with a bus: one that all replicas share, or on the memory bus this process's alone.
 
     Of several Redis servers the first one has the control plane.
     """
     manager: Rooms
-    bus_url, *_ = split_urls(bus_url)
+    bus_url, *_ = split_urls(control.bus_url)
     if bus_url.startswith(REDIS_SCHEMES):
-        manager = RedisRooms(bus_url)
+        manager = RedisRooms(bus_url, control.tls, control.signing)
     elif bus_url.startswith(NATS_SCHEMES):
-        manager = BusRooms(bus)
+        manager = BusRooms(bus, control.signing)
     else:
         manager = Rooms()
     manager.stream_members = stream_members

@@ -22,6 +22,7 @@ from server.catalogs import Catalogs
 from server.channels import Channel
 from server.connections import MAX_STREAMS, Connection
 from server.delivery import Delivery
+from server.doors.control_plane import ControlSpec
 from server.doors.leaving import Farewells
 from server.doors.msgpack import encode_packet
 from server.doors.packets import EVENT
@@ -107,7 +108,7 @@ class SocketIODoor:
         source: Source,
         update_interval_ms: int,
         bus: Bus,
-        bus_url: str,
+        control: ControlSpec,
         is_allowed_origin: OriginPolicy,
         gate: Gate,
     ) -> None:
@@ -127,7 +128,7 @@ class SocketIODoor:
             gate=gate,
             on_connected=self._on_connected,
             on_event=self._on_event,
-            client_manager=open_manager(bus, bus_url, self._stream_members),
+            client_manager=open_manager(bus, control, self._stream_members),
             cors_allowed_origins=is_allowed_origin,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from bus.base import AnnouncementHandler, Bus
 from bus.nats import NatsBus
 from bus.redis import RedisBus
+from bus.tls import SYSTEM_TRUST, BusTls
 from market.messages import Message
 from market.streams import StreamName
 from tests.support.processes import Process, wait_until
@@ -76,19 +77,25 @@ _B = TypeVar("_B", bound=Bus)
 
 
 @asynccontextmanager
-async def end_on(server: Process | str, name: str = "", inbox: Inbox | None = None) -> AsyncIterator[RedisBus]:
+async def end_on(
+    server: Process | str, name: str = "", inbox: Inbox | None = None, tls: BusTls = SYSTEM_TRUST
+) -> AsyncIterator[RedisBus]:
     """A started end on Redis, not necessarily connected yet."""
     url = server if isinstance(server, str) else f"redis://127.0.0.1:{server.port}/0"
-    async with _started(RedisBus(url, name), inbox) as end:
+    async with _started(RedisBus(url, name, tls), inbox) as end:
         yield end
 
 
 @asynccontextmanager
 async def nats_end(
-    server: Process | str, name: str = "", inbox: Inbox | None = None, **topics: AnnouncementHandler
+    server: Process | str,
+    name: str = "",
+    inbox: Inbox | None = None,
+    tls: BusTls = SYSTEM_TRUST,
+    **topics: AnnouncementHandler,
 ) -> AsyncIterator[NatsBus]:
     """A started end on NATS, not necessarily connected yet."""
-    end = NatsBus(server if isinstance(server, str) else f"nats://127.0.0.1:{server.port}", name)
+    end = NatsBus(server if isinstance(server, str) else f"nats://127.0.0.1:{server.port}", name, tls)
     for topic, listener in topics.items():
         end.listen(topic, listener)
     async with _started(end, inbox):

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from bus import nats_link
 from bus.nats_values import MAX_AGE_S, VALUES_MAX_BYTES
+from bus.tls import BusTls
 from market.messages import Message
 from market.streams import StreamName, price_key
 from tests.bus.support import BTC, ETH, Inbox, connected, disconnected, message, nats_end, start_again, until
@@ -302,7 +303,7 @@ async def test_an_encrypted_connection_carries_the_same(tmp_path: Path, scheme: 
     server, certificate = nats_server_with_tls(tmp_path)
     inbox = Inbox()
     with server:
-        async with nats_end(f"{scheme}://localhost:{server.port}?tls_ca={certificate}", inbox=inbox) as end:
+        async with nats_end(f"{scheme}://localhost:{server.port}", inbox=inbox, tls=BusTls(certificate)) as end:
             await connected(end)
             await end.subscribe([BTC])
             await end.publish([message(cursor=number, payload=b"x" * 5_000) for number in range(500)])

@@ -129,5 +129,5 @@ def test_a_url_names_servers_and_how_to_get_in() -> None:
     ["redis://one", "nats://", "nats://one,", "nats://one/4", "nats://one?ca=x", "nats://one:x"],
 )
 def test_any_other_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"NATS URL|[Pp]ort|query"):
+    with pytest.raises(ValueError, match="NATS URL"):
         Servers(url)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from bus import redis_link
 from bus.base import VALUE_TTL_S
 from bus.redis import RedisBus
+from bus.tls import BusTls
 from market.messages import Message
 from market.streams import StreamName
 from tests.bus.support import (
@@ -198,7 +199,7 @@ async def test_an_encrypted_connection_carries_the_same(tmp_path: Path) -> None:
     server, certificate = redis_server_with_tls(tmp_path)
     inbox = Inbox()
     with server:
-        async with end_on(f"rediss://localhost:{server.port}/0?ssl_ca_certs={certificate}", inbox=inbox) as end:
+        async with end_on(f"rediss://localhost:{server.port}/0", inbox=inbox, tls=BusTls(certificate)) as end:
             await connected(end)
             await end.subscribe([BTC])
             await end.publish([message(cursor=number, payload=b"x" * 5_000) for number in range(500)])

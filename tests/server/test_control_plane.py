@@ -15,6 +15,7 @@ import pytest
 from bus import open_bus
 from bus.base import Bus
 from server.doors import control_plane
+from server.doors.control_signing import Flaw
 from server.doors.rooms import BusRooms
 from server.doors.socket_server import SocketServer
 from server.replica import Replica
@@ -177,7 +178,7 @@ async def test_what_is_no_request_is_counted_and_harms_nothing(shared: Shared) -
     manager = shared.io(0).manager
     assert isinstance(manager, BusRooms)
     await shared.publish(b"\xff", b"[]", b'"text"', b"{", b"{}", b'{"method":"dance"}')
-    await until(lambda: manager.malformed_total == 4, "what cannot be read is counted")
+    await until(lambda: manager.refused[Flaw.MALFORMED] == 6, "what cannot be read is counted")
     await _reaches_both(shared, "after nonsense")
 
 

@@ -81,6 +81,7 @@ class Connection:
         on_state: Callable[[], None],
     ) -> None:
         self.url = url
+        self.route = ""
         self.connected = False
         self.settled = False
         """Whether Bybit has answered for every topic that is wanted."""

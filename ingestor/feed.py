@@ -1,6 +1,7 @@
 """All connections to the exchange that the carried streams need: one worker per group."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
@@ -26,6 +27,16 @@ class Feed:
     def connections(self) -> list[VenueConnection]:
         """The connections that are needed now."""
         return [connection for worker in self._workers.values() for connection in worker.connections]
+
+    @property
+    def open_connections(self) -> Counter[str]:
+        """How many connections are open, by market and route: `spot`, `futures/market`."""
+        return Counter(
+            f"{key.market}{connection.route}"
+            for key, worker in self._workers.items()
+            for connection in worker.connections
+            if connection.connected
+        )
 
     @property
     def connected(self) -> bool:

@@ -41,6 +41,8 @@ class Publisher:
         self._memory = memory
         self._on_published = on_published
         self.published_total = 0
+        self.lag_us = 0
+        """From receiving the first message of the latest batch to having published it."""
         self.malformed_total = 0
         """Payloads without a cursor, or without what a price needs; the former are not published."""
         self._bus = bus
@@ -98,7 +100,8 @@ class Publisher:
             if self._on_published is not None:
                 self._on_published(batch)
             # The first one has waited longest.
-            self._max_lag_us = max(self._max_lag_us, time.time_ns() // 1_000 - batch[0].received_us)
+            self.lag_us = time.time_ns() // 1_000 - batch[0].received_us
+            self._max_lag_us = max(self._max_lag_us, self.lag_us)
 
     async def _write_values(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ from market.announcements import (
     encode,
     resume_answers,
 )
+from market.figures import GROUPS_NAMED, FeedFigures, GroupFigures
 from market.streams import BINANCE_MARKETS, Kind, Market, StreamName
 
 logger = structlog.get_logger(__name__)
@@ -86,6 +88,7 @@ class Ingestor:
         self._settings = settings
         self._bus = bus
         self._state_changed = asyncio.Event()
+        self._made_at = time.monotonic()
         self._was_connected = False
         self._wanted: frozenset[StreamName] = frozenset()
         self._running = False
@@ -149,6 +152,7 @@ class Ingestor:
             books_refused=len(self.books.refused),
             recorded_total=self.recorder.recorded_total if self.recorder else 0,
             record_dropped_total=self.recorder.dropped_total if self.recorder else 0,
+            figures=self._figures(),
         )
 
     @property
@@ -175,6 +179,22 @@ class Ingestor:
             },
             "others": {name: {"phase": one.phase, "groups": len(one.groups)} for name, one in others.items()},
         }
+
+    def _figures(self) -> FeedFigures:
+        now = time.monotonic()
+        settled = self.feed.settled_groups
+        carried = itertools.islice(self.roster.carried.items(), GROUPS_NAMED)
+        return FeedFigures(
+            uptime_s=now - self._made_at,
+            phase=self.roster.phase,
+            published_total=self.publisher.published_total,
+            lag_us=self.publisher.lag_us,
+            connections=dict(self.feed.open_connections),
+            groups={
+                str(key): GroupFigures(len(streams), key in settled, list(self.roster.carriers(key, now)))
+                for key, streams in carried
+            },
+        )
 
     def maintains(self, market: Market, symbol: str) -> bool:
         """Whether this ingestor alone keeps books and repairs and polls over REST for `symbol` (lower case)."""

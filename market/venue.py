@@ -31,6 +31,10 @@ class VenueConnection(Protocol):
     """Whether the exchange has answered for every stream that is wanted."""
 
     @property
+    def route(self) -> str:
+        """The part of its URL's path that tells it from other connections of its market; empty for the only kind."""
+
+    @property
     def lost(self) -> bool:
         """Whether its streams go without it: it was open, or has been opening for too long."""
 

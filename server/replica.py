@@ -14,12 +14,14 @@ from server.delivery import Delivery
 from server.doors import documents, page
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
+from server.doors.cluster import ClusterDoor
 from server.doors.cross_origin import cross_origin
 from server.doors.json_ws import JsonDoor
 from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
+from server.figures import FiguresExchange, OwnFigures
 from server.history import History
 from server.http_log import http_log
 from server.hub import Hub
@@ -85,6 +87,17 @@ class Replica:
             gate=gate,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
+        self._own_figures = OwnFigures(
+            replica=settings.name,
+            source=settings.source,
+            hub=self._hub,
+            bus=bus,
+            delivery=self._delivery,
+            liveness=self._liveness,
+            connections=self._connections,
+            opened_total=lambda: self._door.opened_total,
+        )
+        self._figures = FiguresExchange(bus, self._liveness, self._own_figures)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -96,6 +109,7 @@ class Replica:
         site = web.TCPSite(runner, self._settings.host, self._settings.port, backlog=4096)
         self._catalogs.start()
         self._liveness.start()
+        self._figures.start()
         self._door.start()
         await self._hub.start()
         await site.start()
@@ -107,6 +121,7 @@ class Replica:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         await self._hub.close()
+        await self._figures.close()
         await self._liveness.close()
         await self._catalogs.close()
         if self._runner:
@@ -117,6 +132,14 @@ class Replica:
         await self._rest.close()
         if self._bybit is not None:
             await self._bybit.close()
+
+    def _connections(self) -> dict[str, dict[str, int]]:
+        """How many clients are connected now, by door and transport."""
+        return {
+            "socketio": self._door.connections_by_transport(),
+            "json": {"websocket": self._json.connections},
+            "binance": {"websocket": self._binance.connections},
+        }
 
     def _app(self) -> web.Application:
         settings = self._settings
@@ -148,6 +171,7 @@ class Replica:
             history=self._history,
             identity=identity,
         ).attach(app)
+        ClusterDoor(settings.name, self._figures, lambda _request: None).attach(app)
         ReplayRestDoor(self._replays.recordings).attach(app)
         self._door.attach(app)
         self._binance.attach(app)

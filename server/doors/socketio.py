@@ -119,6 +119,8 @@ class SocketIODoor:
         self._connections: dict[str, SocketIOConnection] = {}
         self._status: dict[str, object] = {}
         self.refused_total = 0
+        self.opened_total = 0
+        """Clients that connected."""
         self.server = SocketServer(
             delivery,
             gate=gate,
@@ -170,6 +172,7 @@ class SocketIODoor:
 
     def _on_connected(self, session: EngineSocket, sid: str) -> None:
         connection = self._connections[sid] = SocketIOConnection(session, sid)
+        self.opened_total += 1
         greeting = {"message": "Connected to WebSocket Streaming Service", "client_id": sid}
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})
         if self._status:

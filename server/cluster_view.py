@@ -4,7 +4,7 @@ A process that says nothing for SILENT_AFTER_S is marked silent and no longer co
 after FORGOTTEN_AFTER_S it is gone. The clock is the caller's (`time.monotonic()`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -133,7 +133,7 @@ def clients_of(figures: ReplicaFigures) -> int:
 
 def replica_view(seen: Sighting[ReplicaFigures]) -> ReplicaView:
     """How `/cluster` shows a replica."""
-    said, before = seen.said, seen.before
+    said = seen.said
     return ReplicaView(
         replica=said.replica,
         host=said.host,
@@ -147,9 +147,9 @@ def replica_view(seen: Sighting[ReplicaFigures]) -> ReplicaView:
         connections=said.connections,
         streams=said.streams,
         subscriptions=said.subscriptions,
-        messages_in_per_s=before and _rate(seen, said.received_total - before.received_total),
-        messages_out_per_s=before and _rate(seen, said.delivered_total - before.delivered_total),
-        bytes_out_per_s=before and _rate(seen, said.written_bytes_total - before.written_bytes_total),
+        messages_in_per_s=_rate(seen, lambda one: one.received_total),
+        messages_out_per_s=_rate(seen, lambda one: one.delivered_total),
+        bytes_out_per_s=_rate(seen, lambda one: one.written_bytes_total),
         lagging_clients=said.lagging,
         conflated_total=said.conflated_total,
         dropped_total=said.dropped_total,
@@ -163,7 +163,7 @@ def replica_view(seen: Sighting[ReplicaFigures]) -> ReplicaView:
 
 def ingestor_view(seen: Sighting[FeedStatus]) -> IngestorView:
     """How `/cluster` shows an ingestor."""
-    said, before, figures = seen.said, seen.before, seen.said.figures
+    said, figures = seen.said, seen.said.figures
     return IngestorView(
         ingestor=said.ingestor,
         source=said.source,
@@ -175,7 +175,7 @@ def ingestor_view(seen: Sighting[FeedStatus]) -> IngestorView:
         connections=figures.connections,
         streams=said.streams,
         groups={key: msgspec.structs.asdict(group) for key, group in figures.groups.items()},
-        messages_per_s=before and _rate(seen, figures.published_total - before.figures.published_total),
+        messages_per_s=_rate(seen, lambda one: one.figures.published_total),
         lag_s=figures.lag_us / 1e6,
         last_message_ms=said.last_message_ms,
         stalled=len(said.stalled),
@@ -210,7 +210,9 @@ def _uptime_s(said: ReplicaFigures | FeedStatus) -> float:
     return said.uptime_s if isinstance(said, ReplicaFigures) else said.figures.uptime_s
 
 
-def _rate(seen: Sighting[ReplicaFigures] | Sighting[FeedStatus], grown: int) -> float | None:
-    """Per s; None where the two announcements are the same moment's."""
-    elapsed_s = 0.0 if seen.before is None else _uptime_s(seen.said) - _uptime_s(seen.before)
-    return round(grown / elapsed_s, 1) if elapsed_s > 0 else None
+def _rate(seen: Sighting[Said], total: Callable[[Said], int]) -> float | None:
+    """How fast a total grew, per s; None where it is not known from two announcements."""
+    if seen.before is None:
+        return None
+    elapsed_s = _uptime_s(seen.said) - _uptime_s(seen.before)
+    return round((total(seen.said) - total(seen.before)) / elapsed_s, 1) if elapsed_s > 0 else None

@@ -9,6 +9,9 @@ from market.errors import Code, MarketError
 from market.venue import RateLimited, RestError
 
 _STATUS: Final[dict[Code, int]] = {
+    Code.UNAUTHORIZED: 401,
+    Code.TOKEN_EXPIRED: 401,
+    Code.FORBIDDEN: 403,
     Code.UNKNOWN_SYMBOL: 404,
     Code.NOT_TRADING: 404,
     Code.NOT_FOUND: 404,

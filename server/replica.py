@@ -8,6 +8,7 @@ from aiohttp import web
 from binance.rest import RestClient
 from bus.base import Bus
 from server.access.gate import Gate
+from server.access.operators import Operators
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
@@ -59,6 +60,7 @@ class Replica:
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
         self._proxies = ProxyPolicy(settings.trusted_proxies)
         gate = Gate(self._proxies)
+        self._operators = Operators(settings.operators, self._proxies, gate)
         self._binance = BinanceDoor(
             self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
         )
@@ -170,6 +172,7 @@ class Replica:
             rest=self._rest,
             history=self._history,
             identity=identity,
+            operators=self._operators,
         ).attach(app)
         ClusterDoor(settings.name, self._figures, lambda _request: None).attach(app)
         ReplayRestDoor(self._replays.recordings).attach(app)

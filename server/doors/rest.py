@@ -19,6 +19,7 @@ from market.errors import Code, MarketError
 from market.payloads import Ticker, ticker_from_rest
 from market.streams import ALL, ARRAY, Kind, Market, StreamName, price_key
 from market.symbols import Catalog
+from server.access.operators import Operators
 from server.catalogs import Catalogs
 from server.doors.rest_guard import as_json
 from server.doors.rest_query import check_single, whole_number
@@ -60,6 +61,7 @@ class RestDoor:
         rest: RestClient,
         history: History,
         identity: Identity,
+        operators: Operators,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -69,6 +71,7 @@ class RestDoor:
         self._rest = rest
         self._history = history
         self._identity = identity
+        self._operators = operators
         self._started = time.monotonic()
         self._symbols: tuple[tuple[Catalog | None, ...], bytes] = ((), b"")
 
@@ -185,7 +188,8 @@ class RestDoor:
         head = {"symbol": query.symbol.upper(), "market": query.market, "interval": query.interval}
         return _success({**head, "klines": msgspec.Raw(rows)}, source=self._identity.source)
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        self._operators.check(request)
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     def _active_symbols(self) -> list[str]:

@@ -7,12 +7,15 @@ from aiohttp import web
 
 from binance.rest import RestClient
 from bus.base import Bus
+from server.access.admin_login import AdminLogin
 from server.access.gate import Gate
 from server.access.operators import Operators
+from server.access.passwords import PasswordHash
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
 from server.doors import documents, page
+from server.doors.admin import AdminDoor
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
 from server.doors.cluster import ClusterDoor
@@ -100,6 +103,7 @@ class Replica:
             opened_total=lambda: self._door.opened_total,
         )
         self._figures = FiguresExchange(bus, self._liveness, self._own_figures)
+        self._admin = self._open_admin() if settings.admin_user else None
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -122,6 +126,8 @@ class Replica:
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
+        if self._admin is not None:
+            await self._admin.close()
         await self._hub.close()
         await self._figures.close()
         await self._liveness.close()
@@ -134,6 +140,13 @@ class Replica:
         await self._rest.close()
         if self._bybit is not None:
             await self._bybit.close()
+
+    def _open_admin(self) -> AdminDoor:
+        settings = self._settings
+        login = AdminLogin(settings.admin_user, PasswordHash.parse(settings.admin_password_hash))
+        return AdminDoor(
+            self._door.server, self._door.connections, self._figures, login, read_only=settings.admin_read_only
+        )
 
     def _connections(self) -> dict[str, dict[str, int]]:
         """How many clients are connected now, by door and transport."""
@@ -174,7 +187,7 @@ class Replica:
             identity=identity,
             operators=self._operators,
         ).attach(app)
-        ClusterDoor(settings.name, self._figures, lambda _request: None).attach(app)
+        ClusterDoor(settings.name, self._figures, self._operators.check).attach(app)
         ReplayRestDoor(self._replays.recordings).attach(app)
         self._door.attach(app)
         self._binance.attach(app)

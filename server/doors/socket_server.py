@@ -123,6 +123,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         )
         self.on_connected = on_connected
         self.on_event = on_event
+        self.greeters: dict[str, Callable[[str], None]] = {}
+        """Called with the sid of a client that was let into a namespace other than the main one, behind its CONNECT."""
         self.eio.delivery = delivery
         self.eio.gate = gate
         self.eio.receive = self._receive
@@ -131,6 +133,32 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def close(self) -> None:
         """Close all clients and stop."""
         await self.eio.close_all()
+
+    def address_of(self, sid: str, namespace: str) -> str:
+        """The address of a client; empty for one that is gone."""
+        session = self._session_of(sid, namespace)
+        return session.visitor.address if session else ""
+
+    def end_session(self, sid: str, namespace: str) -> None:
+        """End a client's whole session, all its namespaces."""
+        session = self._session_of(sid, namespace)
+        if session is not None:
+            session.end(self.reason.SERVER_DISCONNECT)
+
+    def send_event(self, sid: str, namespace: str, name: str, arguments: list[Any], unsent_bytes: int) -> None:
+        """Send an event to a client of this replica, unless it is gone or owed more than `unsent_bytes`."""
+        session = self._session_of(sid, namespace)
+        if session is None or session.unsent_bytes > unsent_bytes:
+            return
+        data = [name, *arguments]
+        if session.is_binary:
+            session.write(msgpack.encode_packet(EVENT, data, namespace), binary=True)
+        else:
+            session.write(b"42%b,%b" % (namespace.encode(), msgspec.json.encode(data)))
+
+    def _session_of(self, sid: str, namespace: str) -> EngineSocket | None:
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace)
+        return self.eio.sockets.get(eio_sid) if eio_sid else None
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
@@ -252,12 +280,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         session = self.eio.sockets.get(eio_sid)
-        if session is None or sid is None or not self.manager.is_connected(sid, namespace):
+        if sid is None or not self.manager.is_connected(sid, namespace):
             return
-        if namespace == MAIN:
+        if session is None:  # it left while the handler considered it
+            await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
+        elif namespace == MAIN:
             self._welcome(session, sid)
         else:
             self.eio.strangers.stop(session)
+            if namespace in self.greeters:
+                self.greeters[namespace](sid)
 
     async def _handle_event_internal(  # noqa: PLR0917 # socketio's signature
         self,

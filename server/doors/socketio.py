@@ -3,7 +3,8 @@
 Shapes: docs/protocol.md. Source: seed documents 002 and 003; Socket.IO protocol 5.
 """
 
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -58,12 +59,13 @@ log = structlog.get_logger(__name__)
 class SocketIOConnection(Connection):
     """One Socket.IO client of the main namespace, over whichever transport it uses now."""
 
-    __slots__ = ("session", "sid")
+    __slots__ = ("connected_ms", "session", "sid")
 
     def __init__(self, session: EngineSocket, sid: str) -> None:
         super().__init__(session.visitor)
         self.session = session
         self.sid = sid
+        self.connected_ms = time.time_ns() // 1_000_000
 
     def send(self, batch: Batch) -> None:
         """Send frames that `socketio_encodings` made."""
@@ -153,6 +155,11 @@ class SocketIODoor:
     async def close(self) -> None:
         """Close all clients."""
         await self.server.close()
+
+    @property
+    def connections(self) -> Mapping[str, SocketIOConnection]:
+        """The clients of the main namespace, by sid."""
+        return self._connections
 
     def connections_by_transport(self) -> dict[str, int]:
         """How many clients use each transport now."""

@@ -29,7 +29,12 @@ from server.recordings import Recordings
 from server.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
+from server.traces import CommandTraces, MessageTraces
 from server.venues import Venues, open_bybit
+from telemetry.exposition import Exposition
+from telemetry.loop_lag import LoopLag
+from telemetry.shared_parts import BusFigures, RestFigures
+from telemetry.tracing import Tracing
 
 SHUTDOWN_S = 5.0
 
@@ -57,8 +62,17 @@ class Replica:
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
         self._proxies = ProxyPolicy(settings.trusted_proxies)
         gate = Gate(self._proxies)
+        self._tracing = Tracing(settings.trace_sample, settings.name) if settings.trace_sample else None
+        self._traces = CommandTraces(self._tracing)
+        if self._tracing:
+            self._delivery.journeys.observer = MessageTraces(self._tracing)
         self._binance = BinanceDoor(
-            self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
+            self._hub,
+            self._catalogs,
+            self._delivery,
+            is_allowed_origin=is_allowed_origin,
+            gate=gate,
+            traces=self._traces,
         )
         self._replays = Replays(Recordings(settings.recordings))
         self._json = JsonDoor(
@@ -69,6 +83,7 @@ class Replica:
             replays=self._replays,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            traces=self._traces,
         )
         self._door = SocketIODoor(
             self._hub,
@@ -83,8 +98,12 @@ class Replica:
             bus_url=settings.resolved_bus_url,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            traces=self._traces,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
+        self.exposition = Exposition("replica")
+        """What `/metrics` shows."""
+        self._loop_lag = LoopLag()
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -97,6 +116,7 @@ class Replica:
         self._catalogs.start()
         self._liveness.start()
         self._door.start()
+        self._loop_lag.start()
         await self._hub.start()
         await site.start()
         port: int = runner.addresses[0][1]
@@ -107,6 +127,7 @@ class Replica:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         await self._hub.close()
+        self._loop_lag.close()
         await self._liveness.close()
         await self._catalogs.close()
         if self._runner:
@@ -117,16 +138,18 @@ class Replica:
         await self._rest.close()
         if self._bybit is not None:
             await self._bybit.close()
+        if self._tracing:
+            await self._tracing.close()
 
     def _app(self) -> web.Application:
         settings = self._settings
         proxies = self._proxies
-        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
+        traced = [self._traces.middleware] if self._traces.is_on else []
+        app = web.Application(middlewares=[*traced, cross_origin(self._is_allowed_origin), rest_guard(proxies)])
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(
             self._hub,
-            self._bus,
             self._delivery,
             self._liveness,
             door=self._door,
@@ -134,16 +157,17 @@ class Replica:
             binance_door=self._binance,
             binance_rest=binance_rest,
             cache=self._cache,
-            rest=self._rest,
             history=self._history,
             replays=self._replays,
         )
+        for figures in (metrics, BusFigures(self._bus), RestFigures(self._rest), self._loop_lag):
+            self.exposition.add(figures)
         RestDoor(
             hub=self._hub,
             bus=self._bus,
             catalogs=self._catalogs,
             liveness=self._liveness,
-            metrics=metrics,
+            metrics=self.exposition,
             rest=self._rest,
             history=self._history,
             identity=identity,

@@ -26,7 +26,7 @@ from server.history import DEFAULT_ROWS, History, KlineQuery
 from server.history_requests import check_symbol
 from server.hub import Hub
 from server.liveness import Liveness
-from server.metrics import CONTENT_TYPE, ReplicaMetrics
+from telemetry.exposition import Exposition
 
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
@@ -56,7 +56,7 @@ class RestDoor:
         bus: Bus,
         catalogs: Catalogs,
         liveness: Liveness,
-        metrics: ReplicaMetrics,
+        metrics: Exposition,
         rest: RestClient,
         history: History,
         identity: Identity,
@@ -185,8 +185,8 @@ class RestDoor:
         head = {"symbol": query.symbol.upper(), "market": query.market, "interval": query.interval}
         return _success({**head, "klines": msgspec.Raw(rows)}, source=self._identity.source)
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        return await self._metrics.answer(request)
 
     def _active_symbols(self) -> list[str]:
         return sorted({stream.pair.upper() for stream in self._hub.streams if stream.symbol not in (ALL, ARRAY)})

@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
-PACKAGES := market binance bybit bus ingestor server exchange deploy clients loadtest tests
+PACKAGES := market binance bybit bus telemetry ingestor server exchange deploy clients loadtest tests
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 CLIENTS := .venv-clients/stamp

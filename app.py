@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import gc
-import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -21,10 +20,14 @@ from bus import open_bus
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
 from ingestor.health import HealthDoor
+from ingestor.metrics import IngestorMetrics
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
 from server.replica import Replica
 from server.settings import ReplicaSettings
+from telemetry.exposition import Figures
+from telemetry.logs import configure_logging, identify
+from telemetry.settings import TelemetrySettings
 
 GC_THRESHOLD: Final = 10_000
 """Container objects that may be made, net of those let go, before the youngest are looked through."""
@@ -71,15 +74,19 @@ async def _everything() -> AsyncIterator[None]:
             here = {"exchange_url": f"http://127.0.0.1:{port}"}
             replica_settings = replica_settings.model_copy(update=here)
             ingestor_settings = ingestor_settings.model_copy(update=here)
-        await parts.enter_async_context(_ingestor(ingestor_settings))
-        await parts.enter_async_context(_replica(replica_settings))
+        ingestor = await parts.enter_async_context(_ingestor(ingestor_settings))
+        await parts.enter_async_context(_replica(replica_settings, IngestorMetrics(ingestor)))
         yield
 
 
 @asynccontextmanager
-async def _replica(settings: ReplicaSettings) -> AsyncIterator[None]:
+async def _replica(settings: ReplicaSettings, *beside: Figures) -> AsyncIterator[None]:
+    """A replica, whose `/metrics` has the figures of what runs `beside` it in the process."""
+    identify(replica=settings.name)
     bus = open_bus(settings.resolved_bus_url, settings.name)
     part = Replica(settings, bus)
+    for figures in beside:
+        part.exposition.add(figures)
     await bus.start()
     try:
         port = await part.start()
@@ -104,6 +111,7 @@ async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
+    identify(ingestor=settings.instance)
     bus = open_bus(settings.resolved_bus_url, "ingestor")
     part = Ingestor(settings, bus, settings.endpoints)
     await bus.start()
@@ -157,32 +165,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
 
 
-def _configure_logging() -> None:
-    json_format = load_settings(ReplicaSettings).log_format == "json"
-    renderer = structlog.processors.JSONRenderer() if json_format else _for_people()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.dict_tracebacks] if json_format else []),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
-    stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
-
-
-def _for_people() -> structlog.dev.ConsoleRenderer:
-    """Lines in colour on a terminal; in a file its codes would be noise."""
-    return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-
-
 def main() -> None:
     """Run the command; a wrong setting ends the start with one sentence and exit status 2."""
     try:
-        _configure_logging()
+        configure_logging(load_settings(TelemetrySettings))
+        stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
         cli()
     except SettingsError as error:
         sys.exit(f"Cannot start: {error}.")

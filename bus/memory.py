@@ -155,6 +155,8 @@ class MemoryBus(BusEnd):
     a publisher that never waits for anything else starves nobody.
     """
 
+    connects_total: int = 0
+
     def __init__(self, broker: MemoryBroker | None = None) -> None:
         super().__init__()
         self._broker = broker or MemoryBroker()
@@ -169,6 +171,7 @@ class MemoryBus(BusEnd):
     async def start(self) -> None:
         """Join the broker."""
         self._started = self._open = True
+        self.connects_total += 1
         self._broker.join(self, self._streams)
         self._broker.join_topics(self, self._topics)
 

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from ingestor.groups import GroupKey
 from ingestor.worker import Worker
 from market.streams import Market, StreamName
-from market.venue import VenueCarrier, VenueConnection
+from market.venue import Tally, VenueCarrier, VenueConnection
 
 
 class Feed:
@@ -30,13 +30,17 @@ class Feed:
 
     @property
     def open_connections(self) -> Counter[str]:
-        """How many connections are open, by market and route: `spot`, `futures/market`."""
+        """How many connections are open, by market and route: `spot/stream`, `futures/market`."""
         return Counter(
-            f"{key.market}{connection.route}"
-            for key, worker in self._workers.items()
-            for connection in worker.connections
+            f"{connection.tally.market}/{connection.tally.route}"
+            for connection in self.connections
             if connection.connected
         )
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """What came over all connections, closed ones included, by market and route."""
+        return [tally for carrier in dict.fromkeys(self._carriers.values()) for tally in carrier.tallies]
 
     @property
     def connected(self) -> bool:

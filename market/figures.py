@@ -21,6 +21,7 @@ class ReplicaFigures(msgspec.Struct, frozen=True, kw_only=True):
     replica: str
     host: str
     pid: int
+    version: str
     source: str
     uptime_s: float
     draining: bool
@@ -68,6 +69,6 @@ class FeedFigures(msgspec.Struct, frozen=True):
     lag_us: int = 0
     """How long the latest batch took from being received to being published."""
     connections: dict[str, int] = {}
-    """Open connections to the exchange, by market and route (`spot`, `futures/market`)."""
+    """Open connections to the exchange, by market and route (`spot/stream`, `futures/market`)."""
     groups: dict[str, GroupFigures] = {}
     """By the group's key; GROUPS_NAMED at most."""

@@ -66,6 +66,7 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     replica: str
     host: str
     pid: int
+    version: str
     source: str
     silent: bool
     age_s: float
@@ -138,6 +139,7 @@ def replica_view(seen: Sighting[ReplicaFigures]) -> ReplicaView:
         replica=said.replica,
         host=said.host,
         pid=said.pid,
+        version=said.version,
         source=said.source,
         silent=seen.is_silent,
         age_s=round(seen.age_s, 3),

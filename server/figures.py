@@ -19,6 +19,7 @@ from server.cluster_view import Sighting, Sightings
 from server.delivery import Delivery
 from server.hub import Hub
 from server.liveness import Liveness
+from telemetry.version import VERSION
 
 _STATM: Final = Path("/proc/self/statm")
 
@@ -62,6 +63,7 @@ class OwnFigures:
             replica=self._replica,
             host=self._host,
             pid=os.getpid(),
+            version=VERSION,
             source=self._source,
             uptime_s=time.monotonic() - self._began,
             draining=self.draining,

@@ -31,11 +31,17 @@ from server.http_log import http_log
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
+from server.metrics_cluster import ClusterFigures
 from server.recordings import Recordings
 from server.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
+from server.traces import CommandTraces, MessageTraces
 from server.venues import Venues, open_bybit
+from telemetry.exposition import Exposition
+from telemetry.loop_lag import LoopLag
+from telemetry.shared_parts import BusFigures, RestFigures
+from telemetry.tracing import Tracing
 
 SHUTDOWN_S = 5.0
 
@@ -64,8 +70,17 @@ class Replica:
         self._proxies = ProxyPolicy(settings.trusted_proxies)
         gate = Gate(self._proxies)
         self._operators = Operators(settings.operators, self._proxies, gate)
+        self._tracing = Tracing(settings.trace_sample, settings.name) if settings.trace_sample else None
+        self._traces = CommandTraces(self._tracing)
+        if self._tracing:
+            self._delivery.journeys.observer = MessageTraces(self._tracing)
         self._binance = BinanceDoor(
-            self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
+            self._hub,
+            self._catalogs,
+            self._delivery,
+            is_allowed_origin=is_allowed_origin,
+            gate=gate,
+            traces=self._traces,
         )
         self._replays = Replays(Recordings(settings.recordings))
         self._json = JsonDoor(
@@ -76,6 +91,7 @@ class Replica:
             replays=self._replays,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            traces=self._traces,
         )
         self._door = SocketIODoor(
             self._hub,
@@ -90,6 +106,7 @@ class Replica:
             bus_url=settings.resolved_bus_url,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            traces=self._traces,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
         self._own_figures = OwnFigures(
@@ -104,6 +121,9 @@ class Replica:
         )
         self._figures = FiguresExchange(bus, self._liveness, self._own_figures)
         self._admin = self._open_admin() if settings.admin_user else None
+        self.exposition = Exposition("replica")
+        """What `/metrics` shows."""
+        self._loop_lag = LoopLag()
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -117,6 +137,7 @@ class Replica:
         self._liveness.start()
         self._figures.start()
         self._door.start()
+        self._loop_lag.start()
         await self._hub.start()
         await site.start()
         port: int = runner.addresses[0][1]
@@ -130,6 +151,7 @@ class Replica:
             await self._admin.close()
         await self._hub.close()
         await self._figures.close()
+        self._loop_lag.close()
         await self._liveness.close()
         await self._catalogs.close()
         if self._runner:
@@ -140,6 +162,8 @@ class Replica:
         await self._rest.close()
         if self._bybit is not None:
             await self._bybit.close()
+        if self._tracing:
+            await self._tracing.close()
 
     def _open_admin(self) -> AdminDoor:
         settings = self._settings
@@ -159,12 +183,12 @@ class Replica:
     def _app(self) -> web.Application:
         settings = self._settings
         proxies = self._proxies
-        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
+        traced = [self._traces.middleware] if self._traces.is_on else []
+        app = web.Application(middlewares=[*traced, cross_origin(self._is_allowed_origin), rest_guard(proxies)])
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(
             self._hub,
-            self._bus,
             self._delivery,
             self._liveness,
             door=self._door,
@@ -172,16 +196,18 @@ class Replica:
             binance_door=self._binance,
             binance_rest=binance_rest,
             cache=self._cache,
-            rest=self._rest,
             history=self._history,
             replays=self._replays,
         )
+        cluster = ClusterFigures(self._figures, self._admin)
+        for figures in (metrics, BusFigures(self._bus), RestFigures(self._rest), self._loop_lag, cluster):
+            self.exposition.add(figures)
         RestDoor(
             hub=self._hub,
             bus=self._bus,
             catalogs=self._catalogs,
             liveness=self._liveness,
-            metrics=metrics,
+            metrics=self.exposition,
             rest=self._rest,
             history=self._history,
             identity=identity,

@@ -79,6 +79,11 @@ class AdminDoor:
         """How many pages look now."""
         return len(self._sessions)
 
+    @property
+    def refused_logins_total(self) -> int:
+        """Attempts that were refused."""
+        return self._login.refused_total
+
     async def close(self) -> None:
         """Tell nothing more."""
         if self._task:

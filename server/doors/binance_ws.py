@@ -47,6 +47,7 @@ from server.doors.raw import RawConnection
 from server.encodings import Encoding
 from server.handshake import take_over
 from server.hub import Hub
+from server.traces import CommandTraces
 from server.websocket import WebSocket
 
 MAX_INBOX: Final = 64
@@ -119,8 +120,16 @@ class BinanceDoor:
     """The Binance clients of one replica."""
 
     def __init__(
-        self, hub: Hub, catalogs: Catalogs, delivery: Delivery, *, is_allowed_origin: OriginPolicy, gate: Gate
+        self,
+        hub: Hub,
+        catalogs: Catalogs,
+        delivery: Delivery,
+        *,
+        is_allowed_origin: OriginPolicy,
+        gate: Gate,
+        traces: CommandTraces,
     ) -> None:
+        self._traces = traces
         self._hub = hub
         self._catalogs = catalogs
         self._delivery = delivery
@@ -130,6 +139,8 @@ class BinanceDoor:
         self._connections: dict[BinanceConnection, None] = {}
         self._emptied = asyncio.Event()
         self._is_closing = False
+        self.opened_total = 0
+        """Clients that connected."""
         self.refused_total = 0
         """Requests answered with an error, and clients closed for what they sent."""
 
@@ -198,6 +209,7 @@ class BinanceDoor:
             deflate=deflate,
         )
         self._connections[connection] = None
+        self.opened_total += 1
         self._heartbeats[entrance.market].add(connection)
         if names:
             self._set_to_work(connection, names)
@@ -246,11 +258,12 @@ class BinanceDoor:
         try:
             await self._begin(connection, names)
             while connection.inbox:
-                await self._carry_out(connection, connection.session.handle(connection.inbox.pop(0)))
+                work = self._carry_out(connection, connection.session.handle(connection.inbox.pop(0)))
+                await self._traces.follow("request", "binance", connection.name, work)
             if connection.exceeded:
                 connection.ws.close(CloseReason.TOO_MANY_REQUESTS)
         except Exception:
-            log.exception("request handler failed", path=connection.entrance.path)
+            log.exception("request handler failed", client=connection.name)
             connection.ws.close(CloseReason.INTERNAL)
         finally:
             connection.worker = None
@@ -265,7 +278,7 @@ class BinanceDoor:
             connection.ws.close(CloseReason.INVALID_STREAM)
         except MarketError as error:
             self.refused_total += 1
-            log.warning("binance client refused", path=connection.entrance.path, reason=error.message)
+            log.info("binance client refused", client=connection.name, reason=error.message)
             connection.ws.close(CloseReason.TRY_LATER)
         else:
             self._join(connection, wanted)

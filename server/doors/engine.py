@@ -167,7 +167,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
                 await session.post(request)
                 return ok(request, b"ok", "text/html", headers)
         except ValueError as error:
-            log.info("request refused", sid=session.sid, error=str(error))
+            log.info("request refused", client=session.sid, error=str(error))
             await session.close(reason=self.reason.TRANSPORT_ERROR)
         return _refused(EngineError.BAD_REQUEST, headers)
 
@@ -193,7 +193,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         return allowed is None or origin in allowed
 
     def _give_up(self, session: EngineSocket) -> None:
-        log.info("client never connected", sid=session.sid)
+        log.info("client never connected", client=session.sid)
         session.end(self.reason.SERVER_DISCONNECT)
 
     def _done(self, task: asyncio.Task[None]) -> None:

@@ -55,6 +55,7 @@ from server.hub import Hub
 from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
 from server.replays import Plan, Replays
+from server.traces import CommandTraces
 from server.websocket import WebSocket
 
 GREETING: Final = "Connected to Future Socket NATS server"
@@ -113,7 +114,9 @@ class JsonDoor:
         replays: Replays,
         is_allowed_origin: OriginPolicy,
         gate: Gate,
+        traces: CommandTraces,
     ) -> None:
+        self._traces = traces
         self._hub = hub
         self._catalogs = catalogs
         self._history = history
@@ -131,6 +134,8 @@ class JsonDoor:
             Form.RAW_PREFIXED: RAW_PREFIXED,
             Form.PRICE: PriceUpdates(self._tick_size),
         }
+        self.opened_total = 0
+        """Clients that connected."""
         self.refused_total = 0
 
     @property
@@ -169,6 +174,7 @@ class JsonDoor:
             deflate=deflate,
         )
         self._connections.add(connection)
+        self.opened_total += 1
         self._heartbeat.add(connection)
         connection.tell({"type": "connection", "clientId": connection.client_id, "message": GREETING})
         return connection.ws
@@ -208,11 +214,13 @@ class JsonDoor:
         try:
             message = read_message(data)
             connection.is_upper = message.is_upper
-            await self._handle(connection, parse_command(message, self._catalogs.check, MAX_STREAMS))
+            command = parse_command(message, self._catalogs.check, MAX_STREAMS)
+            name = type(command).__name__
+            await self._traces.follow(name, "json", connection.name, self._handle(connection, command))
         except MarketError as error:
             self._refuse(connection, refusal_of(error), upper=connection.is_upper)
         except Exception:
-            log.exception("message handler failed", client_id=connection.client_id)
+            log.exception("message handler failed", client=connection.client_id)
             self._refuse(connection, _INTERNAL, upper=connection.is_upper)
 
     async def _handle(self, connection: JsonConnection, command: Command) -> None:
@@ -321,14 +329,15 @@ class JsonDoor:
         while connection.asked:
             request = connection.asked[0]
             try:
-                await self._historical_klines(connection, request)
+                work = self._historical_klines(connection, request)
+                await self._traces.follow("HistoricalKlines answer", "json", connection.name, work)
             except (MarketError, RestError) as error:
                 refusal = refusal_of(error)
                 reason = refusal.message.removeprefix("Binance API error: ")
                 text = f"Failed to fetch historical klines: Binance API error: {reason}"
                 self._refuse(connection, refusal._replace(message=text), upper=False)
             except Exception:
-                log.exception("klines not answered", client_id=connection.client_id)
+                log.exception("klines not answered", client=connection.client_id)
                 self._refuse(connection, _INTERNAL, upper=False)
             del connection.asked[0]
         connection.historian = None

@@ -27,7 +27,7 @@ from server.history import DEFAULT_ROWS, History, KlineQuery
 from server.history_requests import check_symbol
 from server.hub import Hub
 from server.liveness import Liveness
-from server.metrics import CONTENT_TYPE, ReplicaMetrics
+from telemetry.exposition import Exposition
 
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
@@ -57,7 +57,7 @@ class RestDoor:
         bus: Bus,
         catalogs: Catalogs,
         liveness: Liveness,
-        metrics: ReplicaMetrics,
+        metrics: Exposition,
         rest: RestClient,
         history: History,
         identity: Identity,
@@ -190,7 +190,7 @@ class RestDoor:
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         self._operators.check(request)
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        return await self._metrics.answer(request)
 
     def _active_symbols(self) -> list[str]:
         return sorted({stream.pair.upper() for stream in self._hub.streams if stream.symbol not in (ALL, ARRAY)})

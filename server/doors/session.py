@@ -204,7 +204,7 @@ class EngineSocket:
         """Close a client that does not read what it asked for."""
         if self.closing:
             return
-        log.info("client let go", sid=self.sid, reason=CloseReason.SLOW_CONSUMER.text)
+        log.info("client let go", client=self.sid, reason=CloseReason.SLOW_CONSUMER.text)
         if self._ws is not None:
             self._ws.let_go(CloseReason.SLOW_CONSUMER)
         self.end(CloseReason.SLOW_CONSUMER.text, abort=True)
@@ -350,7 +350,7 @@ class EngineSocket:
         return None
 
     def _refuse(self, error: ValueError) -> None:
-        log.info("packet refused", sid=self.sid, error=str(error))
+        log.info("packet refused", client=self.sid, error=str(error))
         self.end(self.server.reason.TRANSPORT_ERROR)
 
     def _on_poll_lost(self) -> None:

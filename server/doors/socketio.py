@@ -43,6 +43,7 @@ from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
 from server.replay_requests import parse_replay_wish, parse_stop
 from server.replays import Plan, Replays
+from server.traces import CommandTraces
 
 PING_INTERVAL_S: Final = 25.0
 PING_TIMEOUT_S: Final = 60.0
@@ -110,7 +111,9 @@ class SocketIODoor:
         bus_url: str,
         is_allowed_origin: OriginPolicy,
         gate: Gate,
+        traces: CommandTraces,
     ) -> None:
+        self._traces = traces
         self._hub = hub
         self._catalogs = catalogs
         self._history = history
@@ -120,9 +123,9 @@ class SocketIODoor:
         self._ticks = Pace(update_interval_ms, repeat=True)
         self._connections: dict[str, SocketIOConnection] = {}
         self._status: dict[str, object] = {}
-        self.refused_total = 0
         self.opened_total = 0
         """Clients that connected."""
+        self.refused_total = 0
         self.server = SocketServer(
             delivery,
             gate=gate,
@@ -178,8 +181,8 @@ class SocketIODoor:
                 connection.emit("status", status)
 
     def _on_connected(self, session: EngineSocket, sid: str) -> None:
-        connection = self._connections[sid] = SocketIOConnection(session, sid)
         self.opened_total += 1
+        connection = self._connections[sid] = SocketIOConnection(session, sid)
         greeting = {"message": "Connected to WebSocket Streaming Service", "client_id": sid}
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})
         if self._status:
@@ -209,17 +212,22 @@ class SocketIODoor:
         if event.name == "getHistoricalKlines":
             return Reply(later=self._wait(self._historical_klines(connection, event), connection, event))
         handler = self._handlers.get(event.name, _refuse) if isinstance(event.name, str) else _refuse
+        began_ns = time.time_ns() if self._traces.is_on else 0
         try:
             answer = handler(connection, event)
         except Exception as error:  # noqa: BLE001 # answered and logged there
             return self._refusal(connection, event, error)
-        return answer if isinstance(answer, Reply) else self._wait(answer, connection, event)
+        if not isinstance(answer, Reply):
+            return self._wait(answer, connection, event)
+        if began_ns:
+            self._traces.note(event.name, "socketio", event.sid, began_ns)
+        return answer
 
     async def _wait(
         self, answer: Coroutine[Any, Any, Reply], connection: SocketIOConnection, event: ClientEvent
     ) -> Reply:
         try:
-            return await answer
+            return await self._traces.follow(str(event.name), "socketio", event.sid, answer)
         except Exception as error:  # noqa: BLE001 # answered and logged there
             return self._refusal(connection, event, error)
 
@@ -227,7 +235,7 @@ class SocketIODoor:
         if isinstance(error, MarketError | RestError):
             refusal = refusal_of(error)
         else:
-            log.error("event handler failed", event_name=str(event.name)[:40], sid=event.sid, exc_info=error)
+            log.error("event handler failed", event_name=str(event.name)[:40], client=event.sid, exc_info=error)
             refusal = Refusal(Code.INTERNAL, "Something went wrong here; it was logged")
         self.refused_total += 1
         if event.wants_ack:

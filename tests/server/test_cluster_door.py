@@ -69,6 +69,8 @@ async def test_announcements_that_are_none_are_counted_and_change_nothing(served
             return [one["replica"] for one in (await cluster(http, served))["replicas"]] == ["r1"]
 
         await until(is_there, "only the replica itself")
+        metrics = (await http.get(f"{served.url}/metrics")).text
+    assert "tickcast_figures_malformed_total 4.0" in metrics.splitlines()
 
 
 async def test_whoever_is_no_operator_is_refused(served: Served) -> None:

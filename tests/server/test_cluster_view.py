@@ -21,6 +21,7 @@ BASE = ReplicaFigures(
     replica="app1",
     host="h",
     pid=1,
+    version="0.1.0",
     source="simulated",
     uptime_s=10.0,
     draining=False,

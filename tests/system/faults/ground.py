@@ -13,7 +13,7 @@ import httpx
 from deploy.plan import BusServer
 from tests.bus.redis_cluster import cluster_of
 from tests.support.processes import Process, wait_until
-from tests.system.cluster import Cluster
+from tests.system.cluster import Cluster, ingestor_metric
 from tests.system.faults.checker import Client, Span, Tally, failures, judge
 from tests.system.faults.clients import STREAMS, Listener, clients_of_every_door
 
@@ -118,10 +118,8 @@ class Ground:
         return dict(httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).json())
 
     def handovers(self, reason: str) -> float:
-        """How often the live ingestors have replaced a connection for this reason, as a replica tells."""
-        text = httpx.get(f"http://127.0.0.1:{self.cluster.replica_ports[0]}/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith("tickcast_upstream_handovers_total")]
-        return sum(float(line.rpartition(" ")[2]) for line in lines if f'"{reason}"' in line)
+        """How often the ingestors have replaced a connection for this reason."""
+        return sum(ingestor_metric(self.cluster, f'upstream_handovers_total{{reason="{reason}"}}'))
 
     def _is_whole(self) -> bool:
         try:

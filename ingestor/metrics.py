@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from binance.counters import Leaving, Trouble
 from ingestor.members import Phase
 from ingestor.service import Ingestor
 from telemetry.families import counter, counters, gauge, labelled_counters, labelled_gauges
@@ -60,19 +61,20 @@ class IngestorMetrics:
     def _upstream(self) -> Iterator[Metric]:
         """How the connections to Binance fare."""
         figures = self._ingestor.upstream.counters
+        # All of them from the start: a counter that appears with its first count hides it from `increase`.
         yield counter("upstream_connections_opened", "Connections to Binance that were opened", figures.opened)
         yield counter("upstream_attempts", "Attempts to connect to Binance", figures.attempts)
         yield counters(
             "upstream_handovers",
             "Connections to Binance replaced while they lived: age, shutdown, silence",
             "reason",
-            {str(reason): count for reason, count in figures.handovers.items()},
+            {reason: figures.handovers[reason] for reason in Leaving},
         )
         yield counters(
             "upstream_troubles",
             "What went wrong on connections to Binance, by the names of binance/counters.py",
             "trouble",
-            {str(trouble): count for trouble, count in figures.troubles.items()},
+            {trouble: figures.troubles[trouble] for trouble in Trouble},
         )
 
     def _demand(self) -> Iterator[Metric]:

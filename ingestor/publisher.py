@@ -48,7 +48,7 @@ class Publisher:
         self.published_total = 0
         self.lag_us = 0
         """From receiving the first message of the latest batch to having published it."""
-        self.latencies = Latencies()
+        self.latencies = Latencies(Hop.EXCHANGE, Hop.PUBLISH)
         """How long sampled messages took from the exchange to here, and from here to the bus."""
         self.malformed_total = 0
         """Payloads without a cursor, or without what a price needs; the former are not published."""

@@ -38,7 +38,7 @@ class Journeys:
 
     def __init__(self) -> None:
         self.sampler = Sampler()
-        self.latencies = Latencies()
+        self.latencies = Latencies(Hop.BUS, Hop.SOCKET)
         self.observer: JourneyObserver | None = None
         """Told of each whole journey; nobody while nothing is traced."""
         self.under_way: list[tuple[Message, int]] = []

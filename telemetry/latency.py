@@ -48,9 +48,10 @@ class Sampler:
 class Latencies:
     """The times of one process's hops, by kind of stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *hops: Hop) -> None:
         self._histograms: dict[tuple[Hop, Kind], Histogram] = {}
-        self._negatives: Counter[Hop] = Counter()
+        # From the start: a counter that appears with its first count hides it from `increase`.
+        self._negatives = Counter[Hop](dict.fromkeys(hops, 0))
 
     def note(self, hop: Hop, kind: Kind, begin_us: int, end_us: int) -> None:
         """Count one time, or that it was negative."""

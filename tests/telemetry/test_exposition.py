@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from telemetry.exposition import Exposition
 from telemetry.families import counters, histograms
 from telemetry.histograms import Histogram
-from telemetry.version import VERSION
 from tests.support.metrics import value
+from version import VERSION
 
 
 class Part:

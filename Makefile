@@ -57,6 +57,7 @@ format: $(DEV) ## Format the source and mend what can be mended automatically
 
 lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
 	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-otel.in -o requirements-otel.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.txt
 

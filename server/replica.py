@@ -184,7 +184,7 @@ class Replica:
         settings = self._settings
         proxies = self._proxies
         traced = [self._traces.middleware] if self._traces.is_on else []
-        app = web.Application(middlewares=[*traced, cross_origin(self._is_allowed_origin), rest_guard(proxies)])
+        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies), *traced])
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(

@@ -66,7 +66,7 @@ class CommandTraces:
         try:
             result = await work
             outcome = "answered"
-        except (MarketError, RestError):
+        except (MarketError, RestError, web.HTTPException):
             outcome = "refused"
             raise
         finally:

@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from telemetry.families import labelled_gauges
-from telemetry.version import VERSION
+from version import VERSION
 
 _GZIP: Final = 31
 """zlib's number for a gzip stream."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from binance.settings import SettingsError
-from telemetry.version import VERSION
+from version import VERSION
 
 Attributes = Mapping[str, str | int | bool]
 

@@ -77,7 +77,7 @@ class Cluster:
 
 
 def ingestor_metric(cluster: Cluster, sample: str) -> list[float]:
-    """What each ingestor's `/metrics` says under `tickcast_<sample>`, labels included; those that say nothing left out."""
+    """What each ingestor that has it says under `tickcast_<sample>`, labels included."""
     found = []
     for name, process in cluster.processes.items():
         if name.startswith("ingestor"):

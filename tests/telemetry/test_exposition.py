@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from telemetry.exposition import Exposition
 from telemetry.families import counters, histograms
 from telemetry.histograms import Histogram
-from telemetry.version import VERSION
 from tests.support.metrics import value
+from version import VERSION
 
 
 class Part:
@@ -63,7 +63,7 @@ async def test_openmetrics_is_answered_to_who_prefers_it_with_exemplars(url: str
     text, answer = await scrape(url, Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")
-    found = {family.name: family for family in text_string_to_metric_families(text)}
+    found = {one.name: one for one in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call] # untyped there
     exemplars = [sample.exemplar for sample in found["tickcast_wait_seconds"].samples if sample.exemplar]
     assert [exemplar.labels["trace_id"] for exemplar in exemplars] == ["4bf92f3577b34da6a3ce929d0e0e4736"] * 2
 

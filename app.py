@@ -1,4 +1,4 @@
-"""Where the parts are wired: `python -m app run|replica|ingestor|exchange`, configured by the environment."""
+"""Where the parts are wired: `python -m app run|replica|ingestor|exchange|key`, configured by the environment."""
 
 import asyncio
 import contextlib
@@ -23,6 +23,7 @@ from exchange.settings import ExchangeServerSettings
 from ingestor.health import HealthDoor
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
+from server.access.api_keys import make_key
 from server.replica import Replica
 from server.settings import ReplicaSettings
 
@@ -59,6 +60,17 @@ def ingestor() -> None:
 def exchange() -> None:
     """Play Binance: simulate a market or replay a recording."""
     _serve(_exchange(load_settings(ExchangeServerSettings)))
+
+
+@cli.command()
+def key(name: str) -> None:
+    """Make an API key called NAME: the key itself, shown only now, and the lines for API_KEYS_FILE."""
+    try:
+        made = make_key(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(made.key)
+    typer.echo(f"Keep this key: only its hash is stored. The lines for API_KEYS_FILE:\n\n{made.lines}", err=True)
 
 
 @asynccontextmanager
@@ -159,13 +171,15 @@ def _spare_the_collector() -> None:
 
 def _configure_logging() -> None:
     json_format = load_settings(ReplicaSettings).log_format == "json"
+    # Variables of ours may hold a client's credentials.
+    without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     renderer = structlog.processors.JSONRenderer() if json_format else _for_people()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.dict_tracebacks] if json_format else []),
+            *([structlog.processors.ExceptionRenderer(without_locals)] if json_format else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -176,7 +190,9 @@ def _configure_logging() -> None:
 
 def _for_people() -> structlog.dev.ConsoleRenderer:
     """Lines in colour on a terminal; in a file its codes would be noise."""
-    return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(), exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False)
+    )
 
 
 def main() -> None:

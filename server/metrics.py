@@ -9,6 +9,8 @@ from prometheus_client.registry import Collector
 
 from binance.rest import RestClient
 from bus.base import Bus
+from server.access.gate import Gate
+from server.access.operators import Operators
 from server.delivery import Delivery
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
@@ -41,6 +43,8 @@ class ReplicaMetrics(Collector):
         rest: RestClient,
         history: History,
         replays: Replays,
+        gate: Gate,
+        operators: Operators,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -53,6 +57,8 @@ class ReplicaMetrics(Collector):
         self._rest = rest
         self._history = history
         self._replays = replays
+        self._gate = gate
+        self._operators = operators
         self._liveness = liveness
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -99,6 +105,7 @@ class ReplicaMetrics(Collector):
         yield _counter("resume_unanswered", "Questions that no ingestor answered", hub.resume.unanswered_total)
         yield _counter("resume_malformed", "Answers that were not understood", hub.resume.invalid_total)
         yield _counter("refusals_malformed", "Refusals of books not understood", hub.books.invalid_total)
+        yield from self._access()
         yield from self._arbitration()
         yield from self._ingestors()
         yield _gauge("replays", "Replays that clients receive now", len(self._replays))
@@ -192,6 +199,18 @@ class ReplicaMetrics(Collector):
         yield used
         yield refused
         yield _counter("bus_spent_alone", "Amounts counted alone because the bus was away", self._bus.spent_alone_total)
+
+    def _access(self) -> Iterator[Metric]:
+        """Who was not let in, and whom nothing was granted any more."""
+        refused = CounterMetricFamily("tickcast_refused_credentials", "Credentials refused", labels=["reason"])
+        for reason, count in self._gate.refused.items():
+            refused.add_metric([reason.value], count)
+        yield refused
+        yield _counter(
+            "expired_grants", "Connections closed because what they were granted ended", self._gate.expired_total
+        )
+        yield _counter("token_key_failures", "Keys of tokens that could not be had", self._gate.key_failures_total)
+        yield _counter("refused_operators", "Requests for operators by others", self._operators.refused_total)
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from binance.rest import RestClient
 from bus.base import Bus
+from server.access.authenticator import open_authenticator
 from server.access.gate import Gate
 from server.access.operators import Operators
 from server.addresses import ProxyPolicy, origin_policy
@@ -19,6 +20,7 @@ from server.doors.cross_origin import cross_origin
 from server.doors.json_ws import JsonDoor
 from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
+from server.doors.rest_access import rest_access
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
 from server.history import History
@@ -57,7 +59,7 @@ class Replica:
         self._cache = RestCache(self._rest)
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
         self._proxies = ProxyPolicy(settings.trusted_proxies)
-        gate = Gate(self._proxies)
+        gate = self._gate = Gate(self._proxies, open_authenticator(settings))
         self._operators = Operators(settings.operators, self._proxies, gate)
         self._binance = BinanceDoor(
             self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
@@ -90,7 +92,8 @@ class Replica:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen and serve; the port. Serves also while bus and exchange are away."""
+        """Listen and serve; the port. Serves also while bus and exchange are away. Raises SettingsError."""
+        await self._gate.start()
         runner = self._runner = web.AppRunner(
             self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
         )
@@ -108,6 +111,7 @@ class Replica:
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
+        await self._gate.close()
         await self._hub.close()
         await self._liveness.close()
         await self._catalogs.close()
@@ -123,8 +127,10 @@ class Replica:
     def _app(self) -> web.Application:
         settings = self._settings
         proxies = self._proxies
-        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
-        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
+        app = web.Application(
+            middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies), rest_access(self._gate)]
+        )
+        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies, gate=self._gate)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(
             self._hub,
@@ -139,6 +145,8 @@ class Replica:
             rest=self._rest,
             history=self._history,
             replays=self._replays,
+            gate=self._gate,
+            operators=self._operators,
         )
         RestDoor(
             hub=self._hub,

@@ -67,7 +67,7 @@ class Tokens:
         """The key with which to verify: the token may only choose among ours. Raises UnauthorizedError."""
         if algorithm == SYMMETRIC and self._secret is not None:
             return self._secret
-        if self._keyring is None or algorithm not in ALGORITHMS:
+        if self._keyring is None or not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             raise UnauthorizedError(Reason.ALGORITHM, "The token's algorithm is not accepted")
         key = self._keyring.find(kid)
         if key is None:

@@ -40,6 +40,7 @@ class Served:
 
     url: str
     publisher: Bus
+    replica: Replica
     _resume: list[Callable[[bytes], None]] = field(default_factory=list)
     repair_asks: list[RepairAsk] = field(default_factory=list)
     """What replicas asked ingestors to repair."""
@@ -76,7 +77,7 @@ async def serving(exchange: Process, headers: Mapping[str, str] | None = None, *
     bus_url = f"memory://test-{next(_numbers)}"
     bus, publisher = open_bus(bus_url), open_bus(bus_url)
     replica = Replica(replica_settings(exchange, **changes), bus)
-    served = Served("", publisher)
+    served = Served("", publisher, replica)
     publisher.listen(RESUME_TOPIC, served.hear_resume)
     publisher.listen(REPAIR_TOPIC, lambda body: served.repair_asks.append(msgspec.json.decode(body, type=RepairAsk)))
     await bus.start()

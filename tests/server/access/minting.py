@@ -59,6 +59,11 @@ def mint(**claims: Any) -> str:
     return jwt.encode(payload(**claims), SECRET, algorithm="HS256")
 
 
+def forged(**claims: Any) -> str:
+    """A token whose signature is wrong."""
+    return mint(**claims)[:-8] + "AAAAAAAA"
+
+
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 

@@ -1,15 +1,14 @@
 """API keys: made once, stored as hashes, read again when the file changes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from app import cli
 from server.access.api_keys import ApiKeys, NewKey, make_key
 from server.access.credentials import KEY_PREFIX
 from server.access.unauthorized import Reason, UnauthorizedError
-from tests.support.processes import ROOT
 
 DESK, OTHER = make_key("desk"), make_key("other")
 
@@ -97,9 +96,8 @@ def test_a_grant_of_a_key_holds_while_the_file_says_the_same(tmp_path: Path) -> 
 
 
 def test_the_command_makes_a_key_that_its_lines_let_in(tmp_path: Path) -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "app", "key", "desk"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True
-    )
+    made = CliRunner().invoke(cli, ["key", "desk"])
+    assert made.exit_code == 0
     key, lines = made.stdout.strip(), made.stderr.partition("\n\n")[2]
     assert stored(tmp_path, NewKey(key, lines).lines).grant_of(key).subject == "key:desk"
     assert key not in made.stderr

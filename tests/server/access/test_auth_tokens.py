@@ -18,6 +18,7 @@ from tests.server.access.minting import SECRET, Key, by_hand, ec_key, ed_key, jw
 
 RSA, EC, ED = rsa_key("rsa"), ec_key("ec"), ed_key("ed")
 STRANGER = rsa_key("rsa")
+DAY_S = 86_400
 HEAD = {"alg": "HS256", "typ": "JWT"}
 
 
@@ -60,14 +61,14 @@ async def test_keys_of_all_three_kinds_verify(keyring: FileKeyring, key: Key) ->
     [
         ({"exp": None}, Reason.CLAIMS),
         ({"exp": "soon"}, Reason.MALFORMED),
-        ({"exp": str(int(time.time()) + 60)}, Reason.CLAIMS),
+        ({"exp": str(int(time.time()) + DAY_S)}, Reason.CLAIMS),
         ({"exp": float("inf")}, Reason.MALFORMED),
         ({"exp": float("nan")}, Reason.MALFORMED),
         ({"exp": 10**400}, Reason.MALFORMED),
         ({"exp": True}, Reason.EXPIRED),
         ({"exp": time.time() - LEEWAY_S - 60}, Reason.EXPIRED),
-        ({"nbf": time.time() + LEEWAY_S + 60}, Reason.NOT_YET),
-        ({"iat": time.time() + LEEWAY_S + 60}, Reason.NOT_YET),
+        ({"nbf": time.time() + DAY_S}, Reason.NOT_YET),
+        ({"iat": time.time() + DAY_S}, Reason.NOT_YET),
         ({"sub": 7}, Reason.MALFORMED),
         ({"aud": "somebody else"}, Reason.AUDIENCE),
         ({"tickcast": None} | {"tickcast": []}, Reason.CLAIMS),

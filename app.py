@@ -1,4 +1,4 @@
-"""Where the parts are wired: `python -m app run|replica|ingestor|exchange`, configured by the environment."""
+"""Where the parts are wired: `python -m app run|replica|ingestor|exchange|key`, configured by the environment."""
 
 import asyncio
 import contextlib
@@ -23,6 +23,7 @@ from ingestor.health import HealthDoor
 from ingestor.metrics import IngestorMetrics
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
+from server.access.api_keys import make_key
 from server.replica import Replica
 from server.settings import ReplicaSettings
 from telemetry.exposition import Figures
@@ -62,6 +63,17 @@ def ingestor() -> None:
 def exchange() -> None:
     """Play Binance: simulate a market or replay a recording."""
     _serve(_exchange(load_settings(ExchangeServerSettings)))
+
+
+@cli.command()
+def key(name: str) -> None:
+    """Make an API key called NAME: the key itself, shown only now, and the lines for API_KEYS_FILE."""
+    try:
+        made = make_key(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(made.key)
+    typer.echo(f"Keep this key: only its hash is stored. The lines for API_KEYS_FILE:\n\n{made.lines}", err=True)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from server.cluster_view import Sighting, Sightings
 from server.delivery import Delivery
 from server.hub import Hub
 from server.liveness import Liveness
-from telemetry.version import VERSION
+from version import VERSION
 
 _STATM: Final = Path("/proc/self/statm")
 

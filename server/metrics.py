@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from server.access.gate import Gate
+from server.access.operators import Operators
 from server.delivery import Delivery
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
@@ -12,6 +14,7 @@ from server.doors.socketio import SocketIODoor
 from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
+from server.metrics_access import access_figures
 from server.metrics_fanout import fan_out_figures
 from server.metrics_feed import arbitration_figures, feed_figures, resume_figures
 from server.metrics_requests import history_figures, replay_figures, rest_door_figures
@@ -36,6 +39,8 @@ class ReplicaMetrics:
         cache: RestCache,
         history: History,
         replays: Replays,
+        gate: Gate,
+        operators: Operators,
     ) -> None:
         self._hub = hub
         self._delivery = delivery
@@ -47,6 +52,8 @@ class ReplicaMetrics:
         self._cache = cache
         self._history = history
         self._replays = replays
+        self._gate = gate
+        self._operators = operators
 
     def collect(self) -> Iterator[Metric]:
         """The current figures."""
@@ -57,6 +64,7 @@ class ReplicaMetrics:
         yield from arbitration_figures(self._hub)
         yield from resume_figures(self._hub)
         yield from feed_figures(self._liveness)
+        yield from access_figures(self._gate, self._operators)
         yield from self._control_plane()
         yield from history_figures(self._history)
         yield from rest_door_figures(self._binance_rest, self._cache)

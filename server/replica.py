@@ -8,6 +8,7 @@ from aiohttp import web
 from binance.rest import RestClient
 from bus.base import Bus
 from server.access.admin_login import AdminLogin
+from server.access.authenticator import open_authenticator
 from server.access.gate import Gate
 from server.access.operators import Operators
 from server.access.passwords import PasswordHash
@@ -23,6 +24,7 @@ from server.doors.cross_origin import cross_origin
 from server.doors.json_ws import JsonDoor
 from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
+from server.doors.rest_access import rest_access
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
 from server.figures import FiguresExchange, OwnFigures
@@ -68,7 +70,7 @@ class Replica:
         self._cache = RestCache(self._rest)
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
         self._proxies = ProxyPolicy(settings.trusted_proxies)
-        gate = Gate(self._proxies)
+        gate = self._gate = Gate(self._proxies, open_authenticator(settings))
         self._operators = Operators(settings.operators, self._proxies, gate)
         self._tracing = Tracing(settings.trace_sample, settings.name) if settings.trace_sample else None
         self._traces = CommandTraces(self._tracing)
@@ -127,7 +129,8 @@ class Replica:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen and serve; the port. Serves also while bus and exchange are away."""
+        """Listen and serve; the port. Serves also while bus and exchange are away. Raises SettingsError."""
+        await self._gate.start()
         runner = self._runner = web.AppRunner(
             self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
         )
@@ -149,6 +152,7 @@ class Replica:
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         if self._admin is not None:
             await self._admin.close()
+        await self._gate.close()
         await self._hub.close()
         await self._figures.close()
         self._loop_lag.close()
@@ -184,8 +188,10 @@ class Replica:
         settings = self._settings
         proxies = self._proxies
         traced = [self._traces.middleware] if self._traces.is_on else []
-        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies), *traced])
-        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
+        app = web.Application(
+            middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies), rest_access(self._gate), *traced]
+        )
+        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies, gate=self._gate)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(
             self._hub,
@@ -198,6 +204,8 @@ class Replica:
             cache=self._cache,
             history=self._history,
             replays=self._replays,
+            gate=self._gate,
+            operators=self._operators,
         )
         cluster = ClusterFigures(self._figures, self._admin)
         for figures in (metrics, BusFigures(self._bus), RestFigures(self._rest), self._loop_lag, cluster):

@@ -1,16 +1,12 @@
 """Operators: who may read `/metrics` and `/cluster` and use the admin surface. Nobody else, by default."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from aiohttp import web
 
 from market.errors import Code, MarketError
 from server.access.gate import Gate
 from server.addresses import Networks, ProxyPolicy
-
-LOOPBACK: Final = ("127.0.0.0/8", "::1")
-"""Where operators are unless `OPERATORS` says otherwise: on this machine."""
 
 
 class Operators:

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from server.access.credentials import without_credentials
 from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors.heartbeat import Deadlines, Heartbeat
@@ -35,8 +36,8 @@ CLOSE_S: Final = 1.0
 """How long what runs for a session may go on once all are closed, in s."""
 _SID_BYTES: Final = 15
 _PACKETS: Final = "text/plain; charset=UTF-8"
-_KEPT: Final = {"Authorization": "HTTP_AUTHORIZATION", "Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
-"""The headers that are kept of a request for as long as its client is connected."""
+_KEPT: Final = {"Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
+"""The headers that are kept of a request for as long as its client is connected; no credentials."""
 
 log = structlog.get_logger(__name__)
 
@@ -130,9 +131,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return _refused(EngineError.BAD_VERSION, headers)
         if (transport == "websocket") is not _is_upgrade(request):
             return _refused(EngineError.BAD_REQUEST, headers)
+        visitor = await self.gate.approach(request)
         if self._is_closing:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down", headers=headers)
-        session = EngineSocket(self, self.generate_id(), self.gate.admit(request))
+        session = EngineSocket(self, self.generate_id(), visitor)
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None
         if transport == "websocket":
@@ -187,7 +189,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         environ = {
             "HTTP_ORIGIN": origin,
             "HTTP_HOST": request.headers.get("Host", ""),
-            "wsgi.url_scheme": request.headers.get("X-Forwarded-Proto", "http"),
+            "wsgi.url_scheme": request.scheme,
         }
         allowed = self._cors_allowed_origins(environ)
         return allowed is None or origin in allowed
@@ -215,7 +217,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _kept(request: web.Request) -> dict[str, str]:
     """What is kept of a request, under the names of a WSGI environ."""
-    kept = {"QUERY_STRING": request.query_string, "REMOTE_ADDR": request.remote or ""}
+    kept = {"QUERY_STRING": without_credentials(request.query_string), "REMOTE_ADDR": request.remote or ""}
     return kept | {name: request.headers[header] for header, name in _KEPT.items() if header in request.headers}
 
 

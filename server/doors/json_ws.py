@@ -29,6 +29,7 @@ from server.doors.heartbeat import Heartbeat
 from server.doors.json_encodings import RAW, RAW_PREFIXED, TYPED, PriceUpdates
 from server.doors.json_messages import read_message
 from server.doors.json_requests import (
+    Authenticate,
     Command,
     Form,
     GetReplay,
@@ -40,17 +41,20 @@ from server.doors.json_requests import (
     Subscribe,
     Unsubscribe,
     UnsubscribeAll,
+    covered,
     parse_command,
     typed_to_leave,
 )
 from server.doors.raw import RawConnection
+from server.doors.renewal import renewed
 from server.doors.replayed import JsonListener, replay_head
+from server.doors.rest_guard import as_json
 from server.encodings import Encoding
 from server.first_sight import first_sight
 from server.frames import Batch, Frame
 from server.handshake import take_over
 from server.history import History, KlineQuery
-from server.history_requests import check_symbol
+from server.history_requests import check_covered, check_symbol
 from server.hub import Hub
 from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
@@ -94,6 +98,11 @@ class JsonConnection(RawConnection):
     def name(self) -> str:
         """The id that the client was greeted with."""
         return self.client_id
+
+    def expire(self, error: MarketError) -> None:
+        """What the client was granted has ended."""
+        self.tell({"type": "ERROR" if self.is_upper else "error"} | refusal_of(error).body)
+        super().expire(error)
 
     def tell(self, body: object) -> None:
         """Send one message of this client's own."""
@@ -144,13 +153,21 @@ class JsonDoor:
         return len(self._connections)
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
-        """Open a client's WebSocket; 403 for a page of an origin that may not connect."""
+        """Open a client's WebSocket; 403 for a page of an origin that may not connect, 401 without credentials."""
         if not allows(self._is_allowed_origin, request):
             self.refused_total += 1
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
+        try:
+            visitor = await self._gate.admit(request)
+        except MarketError as error:
+            self.refused_total += 1
+            refusal = refusal_of(error)
+            response = as_json({"type": "error"} | refusal.body, refusal.status)
+            response.headers.update(refusal.headers)
+            return response
         if self._is_closing:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down")
-        return take_over(request, partial(self._open, self._gate.admit(request)))
+        return take_over(request, partial(self._open, visitor))
 
     async def close(self) -> None:
         """Close all clients; returns when they are gone, which takes at most websocket.CLOSE_TIMEOUT_S."""
@@ -176,6 +193,7 @@ class JsonDoor:
         self._connections.add(connection)
         self.opened_total += 1
         self._heartbeat.add(connection)
+        self._gate.watch(connection)
         connection.tell({"type": "connection", "clientId": connection.client_id, "message": GREETING})
         return connection.ws
 
@@ -186,6 +204,7 @@ class JsonDoor:
         if connection.historian is not None:
             connection.historian.cancel()
         self._heartbeat.remove(connection)
+        self._gate.forget(connection)
         self._hub.drop(connection)
         self._replays.drop(connection)
         self._connections.discard(connection)
@@ -214,7 +233,8 @@ class JsonDoor:
         try:
             message = read_message(data)
             connection.is_upper = message.is_upper
-            command = parse_command(message, self._catalogs.check, MAX_STREAMS)
+            check = connection.visitor.grant.guarding(self._catalogs.check)
+            command = parse_command(message, check, MAX_STREAMS)
             name = type(command).__name__
             await self._traces.follow(name, "json", connection.name, self._handle(connection, command))
         except MarketError as error:
@@ -238,8 +258,19 @@ class JsonDoor:
                 await self._get_replay(connection, command)
             case StopReplay():
                 self._replays.stop(connection, command.replay_id)
+            case Authenticate():
+                await self._authenticate(connection, command)
             case Ping():
                 connection.tell({"type": "PONG" if connection.is_upper else "pong"})
+
+    async def _authenticate(self, connection: JsonConnection, request: Authenticate) -> None:
+        """Let another token take the place of the one that the client came with."""
+        before = connection.visitor.grant
+        await self._gate.renew(connection, request.token)
+        if not connection.is_lost:  # while its key was looked for
+            self._gate.watch(connection)
+            body = renewed(connection, before, self._hub, self._replays)
+            connection.tell({"type": "authenticated", **body})
 
     async def _subscribe(self, connection: JsonConnection, request: Subscribe) -> None:
         wanted = {(item.stream, self._encodings[item.form]) for item in request.items}
@@ -301,6 +332,7 @@ class JsonDoor:
 
     async def _get_replay(self, connection: JsonConnection, request: GetReplay) -> None:
         """Begin a replay: its messages follow `replayStart`."""
+        request = covered(request, connection.visitor.grant.check)
         self._refuse_names(connection, request.rejected)
         if not request.items:
             return
@@ -345,6 +377,7 @@ class JsonDoor:
     async def _historical_klines(self, connection: JsonConnection, request: HistoricalKlines) -> None:
         times = (request.start_ms, request.end_ms)
         query = KlineQuery(request.market, request.symbol, request.interval, request.limit, *times)
+        check_covered(query, connection.visitor.grant)
         check_symbol(query, self._catalogs)
         rows = await self._history.klines(query)
         names = {"type": "historicalKlines", "symbol": request.symbol, "interval": request.interval}

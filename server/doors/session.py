@@ -209,11 +209,11 @@ class EngineSocket:
             self._ws.let_go(CloseReason.SLOW_CONSUMER)
         self.end(CloseReason.SLOW_CONSUMER.text, abort=True)
 
-    def end(self, reason: str, *, abort: bool = False) -> None:
+    def end(self, reason: str, *, abort: bool = False, told: CloseReason = CloseReason.NORMAL) -> None:
         """End the session soon; from now on nothing of the client is heard."""
         if not self.closing:
             self.closing = True
-            self.server.spawn(self._close(reason, abort=abort))
+            self.server.spawn(self._close(reason, abort=abort, told=told))
 
     async def close(self, *, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: ARG002 # engineio's signature
         """End the session: run the disconnect handlers, tell the client unless `abort`, close its transport."""

@@ -23,7 +23,7 @@ import engineio
 import msgspec
 import socketio
 
-from market.errors import Code
+from market.errors import Code, MarketError
 from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors import msgpack
@@ -32,6 +32,7 @@ from server.doors.packets import (
     ACK,
     BINARY_EVENT,
     CONNECT,
+    CONNECT_ERROR,
     DISCONNECT,
     EVENT,
     Packet,
@@ -218,10 +219,30 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             raise ValueError("connected already")
         if namespace != MAIN or "connect" in self.handlers[MAIN]:
             return self._handle_connect(session.sid, namespace, auth)
+        if not self.eio.gate.is_open:
+            return self._connect_known(session, auth)
+        self._connect_main(session)
+        return None
+
+    async def _connect_known(self, session: EngineSocket, auth: object) -> None:
+        """Connect a client that shows good credentials, now or at the handshake, to the main namespace.
+
+        The refusal is that of the reference server's middlewares: CONNECT_ERROR `{message, data: {code}}`.
+        """
+        try:
+            await self.eio.gate.present(session.visitor, auth)
+        except MarketError as error:
+            self._send(session, CONNECT_ERROR, {"message": error.message, "data": {"code": error.code.value}})
+            return
+        if self.manager.sid_from_eio_sid(session.sid, MAIN) is not None:
+            raise ValueError("connected already")
+        if not session.closing:
+            self._connect_main(session)
+
+    def _connect_main(self, session: EngineSocket) -> None:
         sid = self.manager.admit(session.sid, MAIN)
         self._send(session, CONNECT, {"sid": sid})
         self._welcome(session, sid)
-        return None
 
     def _welcome(self, session: EngineSocket, sid: str) -> None:
         self.eio.strangers.stop(session)

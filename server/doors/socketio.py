@@ -21,10 +21,11 @@ from server.access.gate import Gate
 from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
-from server.connections import MAX_STREAMS, Connection
+from server.connections import MAX_STREAMS, CloseReason, Connection
 from server.delivery import Delivery
 from server.doors.msgpack import encode_packet
-from server.doors.packets import EVENT
+from server.doors.packets import DISCONNECT, EVENT
+from server.doors.renewal import renewed
 from server.doors.replayed import SocketIOListener, replay_head
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
@@ -37,7 +38,7 @@ from server.first_sight import FirstSight, first_sight
 from server.frames import Batch, Frame
 from server.groups import Pace
 from server.history import History
-from server.history_requests import check_symbol, parse_kline_query
+from server.history_requests import check_covered, check_symbol, parse_kline_query
 from server.hub import Hub
 from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
@@ -85,6 +86,16 @@ class SocketIOConnection(Connection):
         else:
             self.session.write(event_text(event, body))
 
+    def expire(self, error: MarketError) -> None:
+        """What the client was granted has ended: say so, and disconnect it for good."""
+        log.info("client let go", sid=self.sid, reason=CloseReason.EXPIRED.text)
+        self.emit("error", refusal_of(error).body)
+        if self.session.is_binary:
+            self.session.write(encode_packet(DISCONNECT, None), binary=True)
+        else:
+            self.session.write(b"4%d" % DISCONNECT)
+        self.session.end(CloseReason.EXPIRED.text, told=CloseReason.EXPIRED)
+
     def encoding(self, form: Form) -> Encoding:
         """How this client gets the messages of a form."""
         return form.encoding(binary=self.session.is_binary)
@@ -118,6 +129,7 @@ class SocketIODoor:
         self._catalogs = catalogs
         self._history = history
         self._replays = replays
+        self._gate = gate
         self._replica = replica
         self._source = source
         self._ticks = Pace(update_interval_ms, repeat=True)
@@ -142,6 +154,7 @@ class SocketIODoor:
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "subscriptions": self._subscriptions,
+            "authenticate": self._authenticate,
             "getReplay": self._get_replay,
             "stopReplay": self._stop_replay,
         }
@@ -183,6 +196,7 @@ class SocketIODoor:
     def _on_connected(self, session: EngineSocket, sid: str) -> None:
         self.opened_total += 1
         connection = self._connections[sid] = SocketIOConnection(session, sid)
+        self._gate.watch(connection)
         greeting = {"message": "Connected to WebSocket Streaming Service", "client_id": sid}
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})
         if self._status:
@@ -191,6 +205,7 @@ class SocketIODoor:
     def _on_disconnect(self, sid: str, _reason: str) -> None:
         connection = self._connections.pop(sid, None)
         if connection:
+            self._gate.forget(connection)
             self._hub.drop(connection)
             self._replays.drop(connection)
 
@@ -244,7 +259,8 @@ class SocketIODoor:
         return Reply()
 
     def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Answer:
-        request = parse_request(event.data, self._catalogs.check, MAX_STREAMS)
+        check = connection.visitor.grant.guarding(self._catalogs.check)
+        request = parse_request(event.data, check, MAX_STREAMS)
         wanted = {(item.stream, connection.encoding(request.form)) for item in request.items}
         if len(connection.groups.keys() | wanted) > MAX_STREAMS:
             raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
@@ -304,8 +320,21 @@ class SocketIODoor:
             connection.emit("subscriptions", {"streams": names})
         return Reply({"ok": True, "streams": names})
 
+    async def _authenticate(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+        """Let another token take the place of the one that the client came with."""
+        shown, before = event.data, connection.visitor.grant
+        await self._gate.renew(connection, shown.get("token") if isinstance(shown, dict) else None)
+        if connection.sid not in self._connections:
+            return Reply()  # left while the token's key was looked for
+        self._gate.watch(connection)
+        body = renewed(connection, before, self._hub, self._replays)
+        if not event.wants_ack:
+            connection.emit("authenticated", body)
+        return Reply({"ok": True, **body})
+
     async def _historical_klines(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         query = parse_kline_query(event.data)
+        check_covered(query, connection.visitor.grant)
         check_symbol(query, self._catalogs)
         with self._history.turn(connection):
             rows = await self._history.klines(query)
@@ -318,7 +347,8 @@ class SocketIODoor:
     async def _get_replay(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         """Begin a replay: its messages follow the acknowledgement, or `replayStart` without one."""
         wish = parse_replay_wish(event.data)
-        request = parse_request(event.data, _of_any_time, MAX_STREAMS)
+        # Its symbols may trade no more: the catalog is not asked.
+        request = parse_request(event.data, connection.visitor.grant.check, MAX_STREAMS)
         if not request.items:
             raise request.rejected[0].error if request.rejected else MarketError(Code.BAD_REQUEST, "No streams named")
         recording = await self._replays.recordings.find(wish.recording)
@@ -362,10 +392,6 @@ def _held_otherwise(connection: SocketIOConnection, stream: StreamName, form: Fo
         if (stream, connection.encoding(other)) in connection.groups:
             return MarketError(Code.NOT_SUBSCRIBED, f"Subscribed as {other.naming(stream)}: unsubscribe in that form")
     return None
-
-
-def _of_any_time(_stream: StreamName) -> None:
-    """Accept a stream in a recording, whose symbol may trade no more."""
 
 
 def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:

@@ -18,8 +18,8 @@ from tests.system.cluster import Cluster
 STREAMS = ["*@trade", "btcusdt@kline_1m", "btcusdt@depth", "btcusdt@book", "futures:btcusdt@markPrice"]
 AFTER_A_START = {"ReconnectStorm"}
 """What a few seconds cannot be told from: the clients came just now."""
-AWAITED = ("tickcast_refused_total", "tickcast_refused_credentials_total", "tickcast_control_refused_total")
-"""What quotas, credentials and the signed control plane count, on their way here."""
+AWAITED = ("tickcast_refused_total", "tickcast_control_refused_total")
+"""What quotas and the signed control plane count, on their way here."""
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 What does not depend on where data comes from is binance/rest_gate.py's, as in the exchange stand-in.
 Klines come from server/history.py; everything else is the exchange's own answer, kept for a moment.
-No key is read, and none is logged. Shapes: docs/protocol.md.
+No key is logged. Shapes: docs/protocol.md.
 """
 
 import math

@@ -113,7 +113,8 @@ def test_ingestors_record_where_replicas_and_the_exchange_only_read(services: di
     }
 
     assert mounts["ingestor"] == {("/recordings", False)}
-    assert mounts["exchange"] == mounts["app1"] == mounts["app2"] == {("/recordings", True)}
+    assert mounts["exchange"] == {("/recordings", True)}
+    assert mounts["app1"] == mounts["app2"] == {("/recordings", True), ("/keys", True)}
     sources = {services[name]["volumes"][0]["source"] for name in ("ingestor", "exchange", "app1", "app2")}
     assert len(sources) == 1
     assert services["ingestor"]["environment"]["RECORD"] == ""

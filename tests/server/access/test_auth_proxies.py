@@ -1,12 +1,9 @@
 """Whose address it is: X-Real-IP from trusted proxies alone, X-Forwarded-For from nobody, at every door."""
 
-from pathlib import Path
-
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.plan import cluster_plan
 from server.addresses import Networks
 from tests.server.access.minting import SECRET, bearer, mint
 from tests.server.conftest import serving
@@ -62,16 +59,3 @@ def test_an_ipv4_address_at_an_ipv6_socket_is_itself() -> None:
     assert "::ffff:10.1.2.3" in Networks(["10.0.0.0/8"])
     assert "::ffff:11.1.2.3" not in Networks(["10.0.0.0/8"])
     assert "" not in Networks(["0.0.0.0/0"])
-
-
-def test_the_local_cluster_believes_its_own_nginx_alone(tmp_path: Path) -> None:
-    plan = cluster_plan(
-        state_dir=tmp_path,
-        nginx_port=1,
-        replica_ports=[2],
-        ingestor_ports=[3],
-        bus_port=4,
-        exchange_port=5,
-    )
-    (replica,) = [process for process in plan.processes if process.name == "app1"]
-    assert replica.env["TRUSTED_PROXIES"] == "127.0.0.1"

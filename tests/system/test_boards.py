@@ -1,7 +1,9 @@
 """Every expression of every dashboard and alert against a running cluster, scraped by a real Prometheus."""
 
 import math
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +73,27 @@ def _clients(cluster: Cluster) -> Iterator[None]:
         client.disconnect()
 
 
+def clusters(cluster: Cluster) -> list[dict[str, Any]]:
+    """What each replica says of all."""
+    urls = [f"http://127.0.0.1:{port}/cluster" for port in cluster.replica_ports]
+    return [httpx.get(url, timeout=5).raise_for_status().json()["data"] for url in urls]
+
+
+def test_each_replica_answers_for_the_whole_cluster(cluster: Cluster) -> None:
+    def knows_all(told: dict[str, Any]) -> bool:
+        totals = {name: told["totals"][name] for name in ("replicas", "ingestors", "clients", "fewest_copies")}
+        rates = [one["messages_out_per_s"] for one in told["replicas"]]
+        rates += [one["messages_per_s"] for one in told["ingestors"]]
+        return all(rates) and totals == {"replicas": 2, "ingestors": 2, "clients": 2, "fewest_copies": 2}
+
+    wait_until(lambda: all(map(knows_all, clusters(cluster))), "both know everybody, and how fast they are")
+    assert [told["replica"] for told in clusters(cluster)] == ["app1", "app2"]
+    for told in clusters(cluster):
+        assert [one["replica"] for one in told["replicas"]] == ["app1", "app2"]
+        assert [one["phase"] for one in told["ingestors"]] == ["live", "live"]
+    assert httpx.get(f"{cluster.url}/cluster", timeout=5).status_code == 404
+
+
 def query(prometheus: str, expression: str) -> list[float]:
     """The values that an expression has now. Raises for one that Prometheus refuses."""
     answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}, timeout=10)
@@ -111,3 +134,18 @@ def healths(prometheus: str) -> dict[str, str]:
     """How the latest evaluation of each rule went."""
     groups = httpx.get(f"{prometheus}/api/v1/rules", timeout=10).json()["data"]["groups"]
     return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+
+
+def test_who_is_paused_is_silent_to_the_other_until_it_goes_on(cluster: Cluster) -> None:
+    pid = cluster.processes["app2"].pid
+
+    def silent() -> list[bool]:
+        port = cluster.replica_ports[0]
+        return [one["silent"] for one in httpx.get(f"http://127.0.0.1:{port}/cluster").json()["data"]["replicas"]]
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: silent() == [False, True], "app2 is silent")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: silent() == [False, False], "app2 is heard again")

@@ -1,9 +1,12 @@
 # One image for every role: `docker run tickcast run | replica | ingestor | exchange`.
 
 FROM python:3.11-slim AS packages
-COPY requirements.txt /build/
+# OTEL=1: with what TRACE_SAMPLE needs.
+ARG OTEL=""
+COPY requirements.txt requirements-otel.txt /build/
 RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /build/requirements.txt
+ && /venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /build/requirements.txt \
+    ${OTEL:+-r /build/requirements-otel.txt}
 
 FROM python:3.11-slim
 # pyproject.toml's; a test holds them together.

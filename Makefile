@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
-PACKAGES := market binance bybit bus ingestor server exchange deploy clients loadtest tests
+PACKAGES := market binance bybit bus telemetry ingestor server exchange deploy clients loadtest tests
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 CLIENTS := .venv-clients/stamp
@@ -13,14 +13,14 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak loadtest vendor clean servers node chromium compiler
+.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak loadtest vendor clean servers monitors node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## Install everything that the other commands need
+setup: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## Install everything that the other commands need
 
 run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or EXCHANGE=replay:FILE
 	@exec $(BIN)/python -m app run
@@ -28,13 +28,13 @@ run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or E
 cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, exchange; REPLICAS=4, INGESTORS=3, BUS=nats, SECURE=1
 	@exec $(BIN)/python -m deploy.cluster
 
-test: $(DEV) $(CLIENTS) $(NODE) servers chromium compiler ## All tests
+test: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## All tests
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: $(DEV) $(NODE) servers ## Every fault against a whole cluster, with clients that check what they get, some 12 min; QUICK=1, SEED=7
 	@$(BIN)/python -m tests.system.chaos
 
-check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files, API documents
+check: $(DEV) $(NODE) servers monitors ## Style, types, import rule, configuration files, API documents
 	$(STEP) "style" $(BIN)/ruff check .
 	$(STEP) "format" $(BIN)/ruff format --check .
 	$(STEP) "types" $(BIN)/mypy .
@@ -46,6 +46,9 @@ check: $(DEV) $(NODE) servers ## Style, types, import rule, configuration files,
 	$(STEP) "Dockerfile" $(BIN)/hadolint Dockerfile
 	$(STEP) "yaml" $(BIN)/yamllint --strict .
 	$(STEP) "deploy/k8s" $(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/k8s/*/*.yaml))
+	$(STEP) "prometheus" promtool check config deploy/prometheus/prometheus.yml
+	$(STEP) "alerts" promtool test rules deploy/prometheus/alerts.test.yml
+	$(STEP) "alertmanager" amtool check-config deploy/alertmanager/alertmanager.yml
 	$(STEP) "API documents" $(BIN)/python -m deploy.check_documents
 	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
 	$(STEP) "browser scripts" xargs -n1 node --check <<<"$(wildcard clients/web/*.js)"
@@ -63,6 +66,7 @@ release: $(DEV) $(NODE) ## The committed version as dist/: source, SBOM of Pytho
 
 lock: $(DEV) ## Pin what requirements*.in ask for, with hashes
 	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-otel.in -o requirements-otel.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.txt
 
@@ -106,5 +110,5 @@ $(NODE): package-lock.json .npmrc | node
 	npm ci --no-progress --loglevel=error
 	@touch $@
 
-servers node chromium compiler:
+servers monitors node chromium compiler:
 	@deploy/system-packages.sh $@

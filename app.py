@@ -1,10 +1,9 @@
-"""Where the parts are wired: `python -m app run|replica|ingestor|exchange`, configured by the environment."""
+"""Where the parts are wired: `python -m app run|replica|ingestor|exchange|key`, configured by the environment."""
 
 import asyncio
 import contextlib
 import errno
 import gc
-import logging
 import signal
 import socket
 import sys
@@ -23,10 +22,15 @@ from bus.settings import BusSettings
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
 from ingestor.health import HealthDoor
+from ingestor.metrics import IngestorMetrics
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
+from server.access.api_keys import make_key
 from server.replica import Replica
 from server.settings import ReplicaSettings
+from telemetry.exposition import Figures
+from telemetry.logs import configure_logging, identify
+from telemetry.settings import TelemetrySettings
 
 GC_THRESHOLD: Final = 10_000
 """Container objects that may be made, net of those let go, before the youngest are looked through."""
@@ -68,6 +72,17 @@ def exchange() -> None:
     _serve(_exchange(load_settings(ExchangeServerSettings)))
 
 
+@cli.command()
+def key(name: str) -> None:
+    """Make an API key called NAME: the key itself, shown only now, and the lines for API_KEYS_FILE."""
+    try:
+        made = make_key(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(made.key)
+    typer.echo(f"Keep this key: only its hash is stored. The lines for API_KEYS_FILE:\n\n{made.lines}", err=True)
+
+
 @asynccontextmanager
 async def _everything() -> AsyncIterator[Replica]:
     replica_settings, ingestor_settings = load_settings(ReplicaSettings), load_settings(IngestorSettings)
@@ -78,14 +93,18 @@ async def _everything() -> AsyncIterator[Replica]:
             here = {"exchange_url": f"http://127.0.0.1:{port}"}
             replica_settings = replica_settings.model_copy(update=here)
             ingestor_settings = ingestor_settings.model_copy(update=here)
-        await parts.enter_async_context(_ingestor(ingestor_settings))
-        yield await parts.enter_async_context(_replica(replica_settings))
+        ingestor = await parts.enter_async_context(_ingestor(ingestor_settings))
+        yield await parts.enter_async_context(_replica(replica_settings, IngestorMetrics(ingestor)))
 
 
 @asynccontextmanager
-async def _replica(settings: ReplicaSettings) -> AsyncIterator[Replica]:
+async def _replica(settings: ReplicaSettings, *beside: Figures) -> AsyncIterator[Replica]:
+    """A replica, whose `/metrics` has the figures of what runs `beside` it in the process."""
+    identify(replica=settings.name)
     bus = open_bus(settings.resolved_bus_url, settings.name, settings.bus_tls)
     part = Replica(settings, bus)
+    for figures in beside:
+        part.exposition.add(figures)
     await bus.start()
     try:
         port = await part.start()
@@ -110,6 +129,7 @@ async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
+    identify(ingestor=settings.instance)
     bus = open_bus(settings.resolved_bus_url, "ingestor", settings.bus_tls)
     part = Ingestor(settings, bus, settings.endpoints)
     await bus.start()
@@ -188,32 +208,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
 
 
-def _configure_logging() -> None:
-    json_format = load_settings(ReplicaSettings).log_format == "json"
-    renderer = structlog.processors.JSONRenderer() if json_format else _for_people()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.dict_tracebacks] if json_format else []),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
-    stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
-
-
-def _for_people() -> structlog.dev.ConsoleRenderer:
-    """Lines in colour on a terminal; in a file its codes would be noise."""
-    return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-
-
 def main() -> None:
     """Run the command; a wrong setting ends the start with one sentence and exit status 2."""
     try:
-        _configure_logging()
+        configure_logging(load_settings(TelemetrySettings))
+        stamina.instrumentation.set_on_retry_hooks([])  # who gives up in the end logs it, once
         cli()
     except SettingsError as error:
         sys.exit(f"Cannot start: {error}.")

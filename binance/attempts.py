@@ -57,6 +57,7 @@ class Attempts:
             # Other connections of this process may have taken the last one while the ledger answered.
             elif self._window.allow(time.monotonic()):
                 self._is_spent = False
+                self._counters.attempts += 1
                 return
 
     async def pause(self, retry_after_s: float, status: int) -> None:

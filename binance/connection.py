@@ -49,6 +49,7 @@ class Connection:
         self.settled = False
         """Whether a session is open and the server has acknowledged (or refused) every stream on it."""
         self._upstream = upstream
+        self.tally = upstream.tallies[route]
         self._counters = upstream.counters
         self._on_message = on_message
         self._on_state = on_state
@@ -137,8 +138,8 @@ class Connection:
         while True:
             attempts = self._upstream.attempts(self.route)
             await attempts.take()
-            url, market = self._upstream.url(self.route), self.route.market
-            session = Session(url, market, deliver, self._note_state, self._counters)
+            url = self._upstream.url(self.route)
+            session = Session(url, self.tally, deliver, self._note_state, self._counters)
             session.want(self._wanted)
             try:
                 await session.open()

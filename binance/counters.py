@@ -67,7 +67,8 @@ class Leaving(StrEnum):
 class Counters(msgspec.Struct):
     """Totals over all connections of one process, closed ones included."""
 
-    messages: int = 0
+    attempts: int = 0
+    """Attempts to connect, the vain ones included."""
     void_trades: int = 0
     opened: int = 0
     """Connections opened, the first ones and handovers included."""

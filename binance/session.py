@@ -18,6 +18,7 @@ from binance.dialogue import Dialogue, Ping, Pong, Say
 from binance.frames import SERVER_SHUTDOWN, ServerShutdown, is_void_trade, parse_control, slice_frame
 from binance.subscriptions import encode_request
 from market.streams import Kind, Market, StreamName
+from market.venue import Tally
 
 MessageCallback: TypeAlias = Callable[[StreamName, bytes, int], None]
 """Called with stream, payload and receive time in us since the epoch; must not raise or wait."""
@@ -50,7 +51,7 @@ class Session:
     """
 
     def __init__(
-        self, url: str, market: Market, deliver: MessageCallback, on_change: Callable[[], None], counters: Counters
+        self, url: str, tally: Tally, deliver: MessageCallback, on_change: Callable[[], None], counters: Counters
     ) -> None:
         self.deliver = deliver
         self.changed = asyncio.Event()
@@ -70,9 +71,10 @@ class Session:
         """When the latest message came, in us since the epoch; 0 = none yet."""
         self._on_change = on_change
         self._url = url
-        self._market = market
+        self._market = tally.market
+        self._tally = tally
         self._counters = counters
-        self._dialogue = Dialogue(market, time.monotonic())
+        self._dialogue = Dialogue(tally.market, time.monotonic())
         self._wake = asyncio.Event()
         self._signs = 0
         self._frames = 0
@@ -198,7 +200,7 @@ class Session:
             self._counters.void_trades += 1
             return
         self.last_message_us = received_us = time.time_ns() // 1_000
-        self._counters.messages += 1
+        self._tally.messages += 1
         self.deliver(stream, payload, received_us)
 
     def _take_control(self, frame: bytes) -> None:

@@ -10,6 +10,7 @@ from binance.ledger import Ledger
 from binance.routes import Route, combined_url
 from binance.settings import Endpoints
 from market.announcements import UpstreamFigures
+from market.venue import Tally
 
 LIFETIME_S: Final = 23 * 3600.0
 """Binance closes a connection after 24 h; ours are replaced after this at the latest, in s."""
@@ -30,6 +31,11 @@ class Upstream:
         self._lifetime_s = lifetime_s
         self._ledger = ledger
         self._attempts: dict[str, Attempts] = {}
+        self.tallies = {
+            route: Tally(route.market, route.removeprefix("/") or "stream")
+            for route in (Route.SPOT, Route.FUTURES_PUBLIC, Route.FUTURES_MARKET)
+        }
+        """What came over all connections, by route."""
 
     @property
     def figures(self) -> UpstreamFigures:

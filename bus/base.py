@@ -160,6 +160,11 @@ class Bus(ABC):
 
     @property
     @abstractmethod
+    def connects_total(self) -> int:
+        """How often the bus was connected; more than once means that it lost its server."""
+
+    @property
+    @abstractmethod
     def last_received(self) -> float:
         """`time.monotonic()` of the latest message or announcement; 0.0 before the first."""
 

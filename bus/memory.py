@@ -156,6 +156,7 @@ class MemoryBus(BusEnd):
     """
 
     trouble: str = ""
+    connects_total: int = 0
 
     def __init__(self, broker: MemoryBroker | None = None) -> None:
         super().__init__()
@@ -171,6 +172,7 @@ class MemoryBus(BusEnd):
     async def start(self) -> None:
         """Join the broker."""
         self._started = self._open = True
+        self.connects_total += 1
         self._broker.join(self, self._streams)
         self._broker.join_topics(self, self._topics)
 

@@ -48,6 +48,7 @@ class NatsBus(BusEnd):
     A server that is lost is followed by the URL's next one. Raises ValueError for a URL that is none.
     """
 
+    connects_total: int = 0
     trouble: str = ""
 
     def __init__(self, url: str, name: str = "", tls: BusTls = SYSTEM_TRUST) -> None:
@@ -68,8 +69,6 @@ class NatsBus(BusEnd):
         self._connect_errors = LogLimit()
         self._malformed = LogLimit()
         self._refused = LogLimit()
-        self.connects_total = 0
-        """How often the bus was connected; more than once means that it lost its server."""
 
     @property
     def connected(self) -> bool:

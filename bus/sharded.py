@@ -119,6 +119,11 @@ class ShardedBus(Bus):
         return sum(end.spent_alone_total for end in self._ends)
 
     @property
+    def connects_total(self) -> int:
+        """How often the servers were connected, added up."""
+        return sum(end.connects_total for end in self._ends)
+
+    @property
     def last_received(self) -> float:
         """`time.monotonic()` of the latest message or announcement; 0.0 before the first."""
         return max(end.last_received for end in self._ends)

@@ -20,7 +20,7 @@ from bybit.topics import BookGapError, Told, Topic
 from bybit.trades import TradePayloads
 from market.backoff import Backoff
 from market.streams import StreamName
-from market.venue import MessageCallback, RestError
+from market.venue import MessageCallback, RestError, Tally
 from market.windows import RollingWindow
 
 logger = structlog.get_logger(__name__)
@@ -79,12 +79,14 @@ class Connection:
         recent_trades: RecentTrades,
         on_message: MessageCallback,
         on_state: Callable[[], None],
+        *,
+        tally: Tally,
     ) -> None:
         self.url = url
+        self.tally = tally
         self.connected = False
         self.settled = False
         """Whether Bybit has answered for every topic that is wanted."""
-        self.messages_total = 0
         self.reconnects_total = 0
         """Attempts after the first."""
         self.gaps_total = 0
@@ -244,7 +246,7 @@ class Connection:
                 self._log.warning("bybit frame not understood", error=str(error), start=data[:200])
         else:
             self._tell(told)
-            self.messages_total += 1
+            self.tally.messages += 1
             self.last_message_ms = time.time_ns() // 1_000_000
             if frame.topic in self._told:
                 self._told[frame.topic] = self._any_told = self._heard

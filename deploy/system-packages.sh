@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# system-packages.sh NAME...: make sure that these are on the machine: python, servers, node, chromium, compiler.
+# system-packages.sh NAME...: make sure that these are on the machine:
+# python, servers, monitors, node, chromium, compiler.
 # Installs what is missing with apt-get when it may; otherwise it says the one command that does.
 set -euo pipefail
 PATH=$PATH:/usr/sbin
@@ -13,6 +14,7 @@ for name in "$@"; do
     case $name in
         python) missing+=(python3 python3-venv) ;;
         servers) need redis-server redis-server; need nats-server nats-server; need nginx nginx ;;
+        monitors) need promtool prometheus; need amtool prometheus-alertmanager ;;
         node) need node nodejs; need npm npm ;;
         chromium) need chromium chromium ;;
         compiler) if ! command -v cc >/dev/null; then missing+=(gcc libc6-dev); fi ;;

@@ -16,7 +16,7 @@ from ingestor.books import upstream_of
 from ingestor.groups import split
 from ingestor.settings import IngestorSettings
 from market.streams import BINANCE_MARKETS, Market, StreamName
-from market.venue import MessageCallback, Venue, VenueCarrier, VenueConnection
+from market.venue import MessageCallback, Tally, Venue, VenueCarrier, VenueConnection
 
 
 def is_served(stream: StreamName) -> bool:
@@ -63,6 +63,11 @@ class BinanceCarrier:
         connection.start()
         return connection
 
+    @property
+    def tallies(self) -> Iterable[Tally]:
+        """What came over its connections, by market and route."""
+        return self._upstream.tallies.values()
+
     async def close(self) -> None:
         """Nothing is left open beside the connections."""
 
@@ -76,6 +81,7 @@ class BybitCarrier:
         self._on_message = on_message
         self._on_state = on_state
         self._attempts = connection_attempts()
+        self._tally = Tally(Market.BYBIT, "stream")
 
     def parts(self, streams: Iterable[StreamName]) -> Mapping[Hashable, list[StreamName]]:
         """The streams of each connection, those of one topic together."""
@@ -90,9 +96,16 @@ class BybitCarrier:
     def open(self, streams: Iterable[StreamName]) -> VenueConnection:  # noqa: ARG002 # every stream has the same URL
         """A started connection."""
         recent = self._rest.recent_trades
-        connection = BybitConnection(self._url, self._attempts, recent, self._on_message, self._on_state)
+        connection = BybitConnection(
+            self._url, self._attempts, recent, self._on_message, self._on_state, tally=self._tally
+        )
         connection.start()
         return connection
+
+    @property
+    def tallies(self) -> Iterable[Tally]:
+        """What came over its connections."""
+        return (self._tally,)
 
     async def close(self) -> None:
         """Close what the connections share."""

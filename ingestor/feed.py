@@ -1,13 +1,14 @@
 """All connections to the exchange that the carried streams need: one worker per group."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from ingestor.groups import GroupKey
 from ingestor.worker import Worker
 from market.streams import Market, StreamName
-from market.venue import VenueCarrier, VenueConnection
+from market.venue import Tally, VenueCarrier, VenueConnection
 
 
 class Feed:
@@ -26,6 +27,20 @@ class Feed:
     def connections(self) -> list[VenueConnection]:
         """The connections that are needed now."""
         return [connection for worker in self._workers.values() for connection in worker.connections]
+
+    @property
+    def open_connections(self) -> Counter[str]:
+        """How many connections are open, by market and route: `spot/stream`, `futures/market`."""
+        return Counter(
+            f"{connection.tally.market}/{connection.tally.route}"
+            for connection in self.connections
+            if connection.connected
+        )
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """What came over all connections, closed ones included, by market and route."""
+        return [tally for carrier in dict.fromkeys(self._carriers.values()) for tally in carrier.tallies]
 
     @property
     def connected(self) -> bool:

@@ -1,23 +1,38 @@
-"""The ingestor's own port: whether it lives, whether it takes part, and what it carries."""
+"""The ingestor's own port: whether it lives, whether it takes part, what it carries, and what it counts.
 
+For probes and Prometheus alone: nothing here is for clients, and Nginx does not lead here.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import structlog
 from aiohttp import web
+from prometheus_client.core import Metric
 
+from ingestor.metrics import IngestorMetrics
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
+from telemetry.exposition import Exposition
+from telemetry.families import gauge
+from telemetry.loop_lag import LoopLag
+from telemetry.shared_parts import BusFigures, RestFigures
 
 logger = structlog.get_logger(__name__)
 
 
 class HealthDoor:
-    """`/health/live` (the loop turns), `/health/ready` (it takes part in the roster), `/health` (what it carries)."""
+    """`/health/live` (the loop turns), `/health/ready` (it takes part), `/health` (what it carries), `/metrics`."""
 
     def __init__(self, settings: IngestorSettings, ingestor: Ingestor) -> None:
         self._settings = settings
         self._ingestor = ingestor
+        self._loop_lag = LoopLag()
+        self._exposition = Exposition("ingestor")
+        shared = (BusFigures(ingestor.bus), RestFigures(ingestor.rest), self._loop_lag)
+        for figures in (self, IngestorMetrics(ingestor), *shared):
+            self._exposition.add(figures)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -26,6 +41,8 @@ class HealthDoor:
         app.router.add_get("/health", self._health)
         app.router.add_get("/health/live", self._live)
         app.router.add_get("/health/ready", self._ready)
+        app.router.add_get("/metrics", self._exposition.answer)
+        self._loop_lag.start()
         runner = self._runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, self._settings.host, self._settings.port).start()
@@ -35,8 +52,13 @@ class HealthDoor:
 
     async def close(self) -> None:
         """Stop listening."""
+        self._loop_lag.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def collect(self) -> Iterator[Metric]:
+        """Whether it takes part, as Prometheus is told."""
+        yield gauge("ready", "1 while /health/ready answers 200", self._ingestor.is_ready)
 
     async def _live(self, _request: web.Request) -> web.Response:
         return _json({"ok": True, "ingestor": self._settings.instance})

@@ -12,11 +12,16 @@ from bus.base import Bus
 from bus.loglimit import LogLimit
 from ingestor.backlog import Backlog
 from ingestor.memory import Memory
+from ingestor.rest_payloads import SOURCE_MARK
 from market.cursors import cursor_of
+from market.event_times import event_ms
 from market.messages import Message
-from market.payloads import Ticker, decode_payload
+from market.payloads import BOOK_SNAPSHOT, Ticker, decode_payload
 from market.streams import ARRAY, Kind, Market, StreamName, price_key
 from market.views import price_update
+from telemetry.latency import Hop, Latencies, Sampler
+
+_SNAPSHOT: Final = b'{"e":"%b"' % BOOK_SNAPSHOT.encode()
 
 logger = structlog.get_logger(__name__)
 
@@ -41,9 +46,14 @@ class Publisher:
         self._memory = memory
         self._on_published = on_published
         self.published_total = 0
+        self.lag_us = 0
+        """From receiving the first message of the latest batch to having published it."""
+        self.latencies = Latencies(Hop.EXCHANGE, Hop.PUBLISH)
+        """How long sampled messages took from the exchange to here, and from here to the bus."""
         self.malformed_total = 0
         """Payloads without a cursor, or without what a price needs; the former are not published."""
         self._bus = bus
+        self._sampler = Sampler()
         self._arrived = asyncio.Event()
         self._latest: dict[StreamName, Message] = {}
         self._max_lag_us = 0
@@ -97,8 +107,21 @@ class Publisher:
             self.published_total += len(batch)
             if self._on_published is not None:
                 self._on_published(batch)
+            now_us = time.time_ns() // 1_000
             # The first one has waited longest.
-            self._max_lag_us = max(self._max_lag_us, time.time_ns() // 1_000 - batch[0].received_us)
+            self.lag_us = now_us - batch[0].received_us
+            self._max_lag_us = max(self._max_lag_us, self.lag_us)
+            if self.published_total >= self._sampler.due:
+                self._note_latency(batch[self._sampler.pick(self.published_total, len(batch))], now_us)
+
+    def _note_latency(self, message: Message, published_us: int) -> None:
+        kind, received_us = message.stream.kind, message.received_us
+        self.latencies.note(Hop.PUBLISH, kind, received_us, published_us)
+        # What was polled has no event, and the time of a book's snapshot is that of its last change.
+        if message.payload.endswith(SOURCE_MARK) or message.payload.startswith(_SNAPSHOT):
+            return
+        if (at_ms := event_ms(message.payload)) is not None:
+            self.latencies.note(Hop.EXCHANGE, kind, at_ms * 1_000, received_us)
 
     async def _write_values(self) -> None:
         while True:

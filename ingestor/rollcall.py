@@ -70,9 +70,9 @@ class RollCall:
                 logger.warning("malformed presence", error=str(error), start=body[:200], held_back=held_back)
             return
         if self._roster.members.clashes_total > clashes and self._clash_log.admit() is not None:
-            logger.error("another ingestor has this one's name", ingestor=presence.ingestor)
+            logger.error("another ingestor has this one's name", member=presence.ingestor)
         if is_new:
-            logger.info("ingestor heard", ingestor=presence.ingestor, phase=presence.phase)
+            logger.info("ingestor heard", member=presence.ingestor, phase=presence.phase)
             self.announce_now()
         self._on_change()
 

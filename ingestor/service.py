@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ from market.announcements import (
     encode,
     resume_answers,
 )
+from market.figures import GROUPS_NAMED, FeedFigures, GroupFigures
 from market.streams import BINANCE_MARKETS, Kind, Market, StreamName
 
 logger = structlog.get_logger(__name__)
@@ -78,14 +80,15 @@ class Ingestor:
         # The later of two processes of one name is the one that counts.
         self.roster = Roster(settings.instance, time.time_ns(), settings.copies)
         self.roll_call = RollCall(bus, self.roster, self._schedule_change)
-        self._rest = RestClient(endpoints, ledger=bus)
-        self.books = Books(self._rest, self.publisher.add)
-        self.poller = Poller(self._rest, bus, self.publisher.add)
-        self.repair = Repair(self._rest, bus, self.memory, self.maintains)
+        self.rest = RestClient(endpoints, ledger=bus)
+        self.books = Books(self.rest, self.publisher.add)
+        self.poller = Poller(self.rest, bus, self.publisher.add)
+        self.repair = Repair(self.rest, bus, self.memory, self.maintains)
         self.malformed_demands_total = 0
         self._settings = settings
-        self._bus = bus
+        self.bus = bus
         self._state_changed = asyncio.Event()
+        self._made_at = time.monotonic()
         self._was_connected = False
         self._wanted: frozenset[StreamName] = frozenset()
         self._running = False
@@ -129,7 +132,7 @@ class Ingestor:
         await self.publisher.close()
         if self.recorder:
             await self.recorder.close()
-        await self._rest.close()
+        await self.rest.close()
 
     @property
     def status(self) -> FeedStatus:
@@ -149,12 +152,13 @@ class Ingestor:
             books_refused=len(self.books.refused),
             recorded_total=self.recorder.recorded_total if self.recorder else 0,
             record_dropped_total=self.recorder.dropped_total if self.recorder else 0,
+            figures=self._figures(),
         )
 
     @property
     def is_ready(self) -> bool:
         """Whether it takes part: it has joined the roster, is not leaving, and reaches the bus."""
-        return self.roster.phase is Phase.LIVE and self._bus.connected
+        return self.roster.phase is Phase.LIVE and self.bus.connected
 
     def part_in_roster(self) -> dict[str, Any]:
         """What of the roster falls to this ingestor, for people and tests to read."""
@@ -163,7 +167,7 @@ class Ingestor:
         others = self.roster.members.others
         return {
             "phase": self.roster.phase,
-            "bus_connected": self._bus.connected,
+            "bus_connected": self.bus.connected,
             "groups": {
                 str(key): {
                     "streams": len(streams),
@@ -175,6 +179,22 @@ class Ingestor:
             },
             "others": {name: {"phase": one.phase, "groups": len(one.groups)} for name, one in others.items()},
         }
+
+    def _figures(self) -> FeedFigures:
+        now = time.monotonic()
+        settled = self.feed.settled_groups
+        carried = itertools.islice(self.roster.carried.items(), GROUPS_NAMED)
+        return FeedFigures(
+            uptime_s=now - self._made_at,
+            phase=self.roster.phase,
+            published_total=self.publisher.published_total,
+            lag_us=self.publisher.lag_us,
+            connections=dict(self.feed.open_connections),
+            groups={
+                str(key): GroupFigures(len(streams), key in settled, list(self.roster.carriers(key, now)))
+                for key, streams in carried
+            },
+        )
 
     def maintains(self, market: Market, symbol: str) -> bool:
         """Whether this ingestor alone keeps books and repairs and polls over REST for `symbol` (lower case)."""
@@ -206,7 +226,7 @@ class Ingestor:
         answer = msgspec.structs.replace(self.memory.answer(ask), books=self.books.answer(ask.books))
         if (answer.streams or answer.books) and self._running:
             task = asyncio.get_running_loop().create_task(
-                self._bus.announce(resume_answers(ask.replica), encode(answer))
+                self.bus.announce(resume_answers(ask.replica), encode(answer))
             )
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
@@ -276,7 +296,7 @@ class Ingestor:
         while True:
             await asyncio.sleep(_EXPIRY_S)
             now = time.monotonic()
-            if not self._bus.connected:
+            if not self.bus.connected:
                 self.leases.extend(now)
             elif self.leases.expire(now):
                 self._schedule_change()
@@ -295,7 +315,7 @@ class Ingestor:
         try:
             async with asyncio.timeout(LEAVE_S):
                 # Without a bus nobody gets what we deliver, nor can anybody say that he took over.
-                while self._bus.connected and not self.roster.has_left:  # noqa: ASYNC110 # others decide, not a task
+                while self.bus.connected and not self.roster.has_left:  # noqa: ASYNC110 # others decide, not a task
                     await asyncio.sleep(_TURN_S / 4)
         except TimeoutError:
             logger.warning("left before others carry everything", groups=len(self.roster.carried))
@@ -304,7 +324,7 @@ class Ingestor:
         while True:
             self._state_changed.clear()
             try:
-                await self._bus.announce(FEED_TOPIC, encode(self.status))
+                await self.bus.announce(FEED_TOPIC, encode(self.status))
                 await self._announce_refusals()
             except Exception:  # the next one may arrive
                 logger.exception("feed status not announced")
@@ -315,7 +335,7 @@ class Ingestor:
 
     async def _announce_refusals(self) -> None:
         if refused := self.books.refused[:MAX_REFUSALS]:
-            await self._bus.announce(REFUSALS_TOPIC, encode(Refusals([str(stream) for stream in refused])))
+            await self.bus.announce(REFUSALS_TOPIC, encode(Refusals([str(stream) for stream in refused])))
 
     async def _report(self) -> None:
         while True:

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from market.figures import FeedFigures
+
 DEMAND_TOPIC: Final = "demand"
 """Replica -> ingestors: which streams its clients want (`Demand`)."""
 FEED_TOPIC: Final = "feed"
@@ -94,6 +96,7 @@ class FeedStatus(msgspec.Struct, frozen=True):
     """Published messages that it has recorded."""
     record_dropped_total: int = 0
     """Published messages that it should have recorded and did not."""
+    figures: FeedFigures = FeedFigures()
 
 
 class Refusals(msgspec.Struct, frozen=True):

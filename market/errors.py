@@ -16,6 +16,9 @@ class Code(StrEnum):
     TOO_MANY_BOOKS = "too_many_books"
     MESSAGE_TOO_LARGE = "message_too_large"
     UNKNOWN_EVENT = "unknown_event"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 # a code
     NOT_FOUND = "not_found"
     UNKNOWN_RECORDING = "unknown_recording"
     INVALID_TIME = "invalid_time"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from market.streams import Market, StreamName
 from market.symbols import Catalog
 
@@ -23,12 +25,23 @@ class Venue(StrEnum):
     BYBIT = "bybit"
 
 
+class Tally(msgspec.Struct):
+    """What all connections of one route of a market have brought, closed ones included."""
+
+    market: Market
+    route: str
+    """Which of the market's URLs: `public` and `market` of Binance's futures, else `stream`."""
+    messages: int = 0
+
+
 class VenueConnection(Protocol):
     """One connection to a venue that stays: lost, it is opened again for ever."""
 
     connected: bool
     settled: bool
     """Whether the exchange has answered for every stream that is wanted."""
+    tally: Tally
+    """Where its messages are counted."""
 
     @property
     def lost(self) -> bool:
@@ -61,6 +74,10 @@ class VenueCarrier(Protocol):
 
     def open(self, streams: Iterable[StreamName]) -> VenueConnection:
         """A connection for the streams of one part, started, that wants nothing yet."""
+
+    @property
+    def tallies(self) -> Iterable[Tally]:
+        """What came over its connections, by market and route."""
 
     async def close(self) -> None:
         """Close what connections share; they are closed by then."""

@@ -49,6 +49,12 @@ class Channel:
         return bool(self.groups) or self.pins > 0
 
     @property
+    def sends_at_once(self) -> bool:
+        """Whether a message that is accepted goes to any member at the end of this turn, and not at a pace alone."""
+        every = self.every.groups if self.every is not None else {}
+        return any(pace is None for groups in (self.groups, every) for _, pace in groups)
+
+    @property
     def parts(self) -> Collection[Channel]:
         """The channels whose messages a member gets: this one, or of ALL one a symbol (server/every.py)."""
         return (self,)

@@ -26,11 +26,13 @@ class CloseReason(Enum):
     GOING_AWAY = (1001, "Server shutting down")
     TOO_MANY_REQUESTS = (1008, "Too many requests")
     INVALID_STREAM = (1008, "Invalid request: invalid stream")
+    FORBIDDEN_STREAM = (1008, "Invalid request: forbidden stream")
     PONG_TIMEOUT = (1008, "Pong timeout")
     INTERNAL = (1011, "Internal error")
     TRY_LATER = (1013, "Too many streams here, try again later")
     SILENT = (4000, "ping_timeout")
     SLOW_CONSUMER = (4008, "slow_consumer")
+    EXPIRED = (4401, "token_expired")
 
     @property
     def code(self) -> int:

@@ -8,6 +8,7 @@ from market.streams import StreamName
 from server.backlog import BUFFER_BYTES, AfterGap, Backlog
 from server.encodings import Encoding
 from server.frames import Batch
+from server.journeys import Journeys
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 """Unsent bytes past which a client lags: what comes then goes to its backlog."""
@@ -48,6 +49,8 @@ class Delivery:
         self.buffer_bytes = buffer_bytes
         self.after_gap: AfterGap | None = None
         """Asked whenever a client is told that it missed messages; the hub answers."""
+        self.journeys = Journeys()
+        """What sampled messages live through; told when what was pushed is written."""
         self.writes_total = 0
         self.bytes_total = 0
         self.conflated_total = 0
@@ -103,6 +106,8 @@ class Delivery:
         outboxes, self._outboxes = self._outboxes, []
         self._scheduled = False
         self._write(outboxes)
+        if self.journeys.under_way:
+            self.journeys.note_written()
 
     def _write(self, outboxes: "list[Outbox]") -> None:
         """Do what `Outbox.flush` does for each outbox, without a call for each, and count once.

@@ -117,7 +117,7 @@ class Drain:
         departure.leaver.dismiss()
 
 
-def refusal(headers: dict[str, str] | None = None) -> web.Response:
+def turn_away(headers: dict[str, str] | None = None) -> web.Response:
     """What a new client is told by a replica that drains: 503, and to come back (RFC 9110, 15.6.4)."""
     return web.Response(
         status=HTTPStatus.SERVICE_UNAVAILABLE,

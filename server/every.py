@@ -179,6 +179,7 @@ class EveryGroup(Group):
         frames, self._pending = self._pending, []
         if not frames:
             return
+        self._figures.encoded_total += len(frames)
         batches: dict[frozenset[StreamName], Batch] = {frozenset(): Batch(frames)}
         for connection in self.members:
             named = self._named.get(connection, frozenset())

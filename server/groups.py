@@ -33,6 +33,9 @@ class Figures:
 
     def __init__(self) -> None:
         self.delivered_total = 0
+        """Messages handed to members, counted once for each member."""
+        self.encoded_total = 0
+        """Frames of all groups, each counted once however many members share it."""
         self.encode_errors_total = 0
 
 
@@ -103,7 +106,9 @@ class Group:
         batch = Batch(frames)
         for connection in self.members:
             connection.send(batch)
-        self._figures.delivered_total += len(frames) * len(self.members)
+        figures = self._figures
+        figures.encoded_total += len(frames)
+        figures.delivered_total += len(frames) * len(self.members)
 
     def encode(self, message: Message) -> Frame | None:
         """The frame that carries `message`; None for one that cannot be encoded, which is counted."""

@@ -4,6 +4,7 @@ import msgspec
 
 from market.errors import Code, MarketError
 from market.streams import ALL, ARRAY, Kind, Market, StreamName
+from server.access.visitors import Grant
 from server.catalogs import Catalogs
 from server.history import DEFAULT_ROWS, KlineQuery
 from server.shapes import in_words
@@ -37,6 +38,11 @@ def parse_kline_query(data: object) -> KlineQuery:
     query = KlineQuery(market, body.symbol, body.interval, body.limit, body.start_time or None, body.end_time or None)
     query.check()
     return query
+
+
+def check_covered(query: KlineQuery, grant: Grant) -> None:
+    """Raise MarketError (forbidden) where `grant` does not cover the stream of these candles."""
+    grant.check_parts(query.market, query.symbol, f"{Kind.KLINE}_{query.interval}")
 
 
 def check_symbol(query: KlineQuery, catalogs: Catalogs) -> None:

@@ -58,6 +58,7 @@ class Hub:
         self._bus = bus
         self._replica = replica
         self._delivery = delivery
+        self._journeys = delivery.journeys
         self._always = tuple(always)
         self._lingering = Lingering(self._close_if_unwanted, linger_s, resume_s)
         self._channels: dict[StreamName, Channel] = {}
@@ -205,12 +206,32 @@ class Hub:
         """Push each message to the groups of its stream."""
         channels = self._channels
         self.received_total += len(messages)
+        if self.received_total >= self._journeys.sampler.due:
+            messages = self._deliver_sampled(messages)
         for message in messages:
             channel = channels.get(message.stream)
             if channel is None:
                 self.unwanted_total += 1
             else:
                 channel.take(message)
+
+    def _deliver_sampled(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Deliver a batch up to the message that is sampled, and note what becomes of that; returns the rest."""
+        journeys = self._journeys
+        at = journeys.sampler.pick(self.received_total, len(messages))
+        sampled = messages[at]
+        replica_us = journeys.note_received(sampled)
+        for message in messages[: at + 1]:
+            channel = self._channels.get(message.stream)
+            if channel is None:
+                self.unwanted_total += 1
+            else:
+                channel.take(message)
+        channel = self._channels.get(sampled.stream)
+        # A second copy, or one that is held, is not the latest now.
+        if channel is not None and channel.last is sampled and channel.sends_at_once:
+            journeys.note_pushed(sampled, replica_us)
+        return messages[at + 1 :]
 
     @property
     def streams(self) -> list[StreamName]:

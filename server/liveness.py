@@ -45,6 +45,8 @@ class Liveness:
         self.round_trip_us = 0
         """How long the latest canary took over the bus, in us."""
         self.invalid_total = 0
+        self.on_feed_status: Callable[[FeedStatus], None] | None = None
+        """Called with every ingestor's announcement, where somebody wants to know."""
         bus.listen(CANARY_TOPIC, self._hear)
         bus.listen(FEED_TOPIC, self._note_feed)
 
@@ -109,4 +111,6 @@ class Liveness:
         if len(self._feeds) < MAX_INGESTORS:
             self._feeds[status.ingestor] = (now, status)
         self._source = status.source
+        if self.on_feed_status is not None:
+            self.on_feed_status(status)
         self._judge()

@@ -9,6 +9,9 @@ from market.errors import Code, MarketError
 from market.venue import RateLimited, RestError
 
 _STATUS: Final[dict[Code, int]] = {
+    Code.UNAUTHORIZED: 401,
+    Code.TOKEN_EXPIRED: 401,
+    Code.FORBIDDEN: 403,
     Code.UNKNOWN_SYMBOL: 404,
     Code.NOT_TRADING: 404,
     Code.NOT_FOUND: 404,
@@ -20,6 +23,7 @@ _STATUS: Final[dict[Code, int]] = {
 }
 _RETRY_S: Final = {Code.REPLAY_LIMIT: 1}
 _BAD_REQUEST: Final = 400
+_UNAUTHORIZED: Final = 401
 _INVALID_SYMBOL: Final = -1121
 _BYBIT_PARAMS_ERROR: Final = 10001
 
@@ -36,6 +40,12 @@ class Refusal(NamedTuple):
     def status(self) -> int:
         """The HTTP status that goes with the code."""
         return _STATUS.get(self.code, _BAD_REQUEST)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers that go with it: when to try again, and what to show (RFC 9110, 11.6.1)."""
+        found = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        return found | ({"WWW-Authenticate": "Bearer"} if self.status == _UNAUTHORIZED else {})
 
     @property
     def details(self) -> dict[str, str | int]:

@@ -187,6 +187,11 @@ class Replays:
         self._forget(client, replay_id)
         replay.end("stopped")
 
+    def stop_all(self, client: object) -> None:
+        """End all of a client's replays and say so."""
+        for replay_id in tuple(self._running.get(client, ())):
+            self.stop(client, replay_id)
+
     def drop(self, client: object) -> None:
         """End what a client that left was still being sent."""
         for _, task in self._running.pop(client, {}).values():

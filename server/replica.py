@@ -9,31 +9,45 @@ from aiohttp import web
 
 from binance.rest import RestClient
 from bus.base import Bus
+from server.access.admin_login import AdminLogin
+from server.access.authenticator import open_authenticator
 from server.access.gate import Gate
+from server.access.operators import Operators
+from server.access.passwords import PasswordHash
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
 from server.doors import documents, page
+from server.doors.admin import AdminDoor
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
+from server.doors.cluster import ClusterDoor
 from server.doors.control_start import control_spec
 from server.doors.cross_origin import cross_origin
 from server.doors.json_ws import JsonDoor
 from server.doors.replay_rest import ReplayRestDoor
 from server.doors.rest import Identity, RestDoor
+from server.doors.rest_access import rest_access
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
 from server.drain import Drain
+from server.figures import FiguresExchange, OwnFigures
 from server.history import History
 from server.http_log import http_log
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
+from server.metrics_cluster import ClusterFigures
 from server.recordings import Recordings
 from server.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
+from server.traces import CommandTraces, MessageTraces
 from server.venues import Venues, open_bybit
+from telemetry.exposition import Exposition
+from telemetry.loop_lag import LoopLag
+from telemetry.shared_parts import BusFigures, RestFigures
+from telemetry.tracing import Tracing
 
 SHUTDOWN_S = 5.0
 BUS_WAIT_S: Final = 2.0
@@ -65,9 +79,19 @@ class Replica:
         self._cache = RestCache(self._rest)
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
         self._proxies = ProxyPolicy(settings.trusted_proxies)
-        gate = Gate(self._proxies)
+        gate = self._gate = Gate(self._proxies, open_authenticator(settings))
+        self._operators = Operators(settings.operators, self._proxies, gate)
+        self._tracing = Tracing(settings.trace_sample, settings.name) if settings.trace_sample else None
+        self._traces = CommandTraces(self._tracing)
+        if self._tracing:
+            self._delivery.journeys.observer = MessageTraces(self._tracing)
         self._binance = BinanceDoor(
-            self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
+            self._hub,
+            self._catalogs,
+            self._delivery,
+            is_allowed_origin=is_allowed_origin,
+            gate=gate,
+            traces=self._traces,
         )
         self._replays = Replays(Recordings(settings.recordings))
         self._json = JsonDoor(
@@ -78,6 +102,7 @@ class Replica:
             replays=self._replays,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            traces=self._traces,
         )
         self._door = SocketIODoor(
             self._hub,
@@ -92,12 +117,33 @@ class Replica:
             control=control_spec(settings),
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            traces=self._traces,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
+        self._own_figures = OwnFigures(
+            replica=settings.name,
+            source=settings.source,
+            hub=self._hub,
+            bus=bus,
+            delivery=self._delivery,
+            liveness=self._liveness,
+            connections=self._connections,
+            opened_total=lambda: self._door.opened_total,
+            drain=self._drain,
+        )
+        self._figures = FiguresExchange(bus, self._liveness, self._own_figures)
+        self._admin = self._open_admin() if settings.admin_user else None
+        self.exposition = Exposition("replica")
+        """What `/metrics` shows."""
+        self._loop_lag = LoopLag()
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen and serve; the port. Serves also while bus and exchange are away, for which it waits BUS_WAIT_S."""
+        """Listen and serve; the port. Serves also while bus and exchange are away, for which it waits BUS_WAIT_S.
+
+        Raises SettingsError.
+        """
+        await self._gate.start()
         runner = self._runner = web.AppRunner(
             self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
         )
@@ -105,7 +151,9 @@ class Replica:
         site = web.TCPSite(runner, self._settings.host, self._settings.port, backlog=4096)
         self._catalogs.start()
         self._liveness.start()
+        self._figures.start()
         self._door.start()
+        self._loop_lag.start()
         await self._hub.start()
         await self._await_bus()
         await site.start()
@@ -120,7 +168,12 @@ class Replica:
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
+        if self._admin is not None:
+            await self._admin.close()
+        await self._gate.close()
         await self._hub.close()
+        await self._figures.close()
+        self._loop_lag.close()
         await self._liveness.close()
         await self._catalogs.close()
         if self._runner:
@@ -131,6 +184,23 @@ class Replica:
         await self._rest.close()
         if self._bybit is not None:
             await self._bybit.close()
+        if self._tracing:
+            await self._tracing.close()
+
+    def _open_admin(self) -> AdminDoor:
+        settings = self._settings
+        login = AdminLogin(settings.admin_user, PasswordHash.parse(settings.admin_password_hash))
+        return AdminDoor(
+            self._door.server, self._door.connections, self._figures, login, read_only=settings.admin_read_only
+        )
+
+    def _connections(self) -> dict[str, dict[str, int]]:
+        """How many clients are connected now, by door and transport."""
+        return {
+            "socketio": self._door.connections_by_transport(),
+            "json": {"websocket": self._json.connections},
+            "binance": {"websocket": self._binance.connections},
+        }
 
     async def _await_bus(self) -> None:
         """Wait for the bus, but not for long.
@@ -145,12 +215,14 @@ class Replica:
     def _app(self) -> web.Application:
         settings = self._settings
         proxies = self._proxies
-        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
-        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
+        traced = [self._traces.middleware] if self._traces.is_on else []
+        app = web.Application(
+            middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies), rest_access(self._gate), *traced]
+        )
+        binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies, gate=self._gate)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(
             self._hub,
-            self._bus,
             self._delivery,
             self._liveness,
             door=self._door,
@@ -158,22 +230,28 @@ class Replica:
             binance_door=self._binance,
             binance_rest=binance_rest,
             cache=self._cache,
-            rest=self._rest,
             history=self._history,
             replays=self._replays,
             drain=self._drain,
+            gate=self._gate,
+            operators=self._operators,
         )
+        cluster = ClusterFigures(self._figures, self._admin)
+        for figures in (metrics, BusFigures(self._bus), RestFigures(self._rest), self._loop_lag, cluster):
+            self.exposition.add(figures)
         RestDoor(
             hub=self._hub,
             bus=self._bus,
             catalogs=self._catalogs,
             liveness=self._liveness,
-            metrics=metrics,
+            metrics=self.exposition,
             rest=self._rest,
             history=self._history,
             identity=identity,
             drain=self._drain,
+            operators=self._operators,
         ).attach(app)
+        ClusterDoor(settings.name, self._figures, self._operators.check).attach(app)
         ReplayRestDoor(self._replays.recordings).attach(app)
         self._door.attach(app)
         self._binance.attach(app)

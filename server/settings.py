@@ -2,7 +2,7 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, field_validator
@@ -10,13 +10,24 @@ from pydantic_settings import NoDecode
 
 from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_separated
 from bus.settings import BusSettings
+from server.access.admin_settings import AdminSettings
+from server.access.settings import AccessSettings
 from server.addresses import ProxyPolicy
 from server.backlog import BUFFER_BYTES
 from server.control_settings import ControlSettings
 from server.delivery import LAG_LIMIT_S
+from telemetry.settings import TelemetrySettings
 
 
-class ReplicaSettings(BusSettings, ControlSettings, ExchangeSettings, DefaultSymbolsSettings):
+class ReplicaSettings(
+    BusSettings,
+    ControlSettings,
+    ExchangeSettings,
+    DefaultSymbolsSettings,
+    AccessSettings,
+    AdminSettings,
+    TelemetrySettings,
+):
     """One replica; the README has the table."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104 # a server in a container
@@ -43,9 +54,6 @@ class ReplicaSettings(BusSettings, ControlSettings, ExchangeSettings, DefaultSym
         default=None,
         validation_alias=AliasChoices("RECORDINGS", "RECORD"),
         description="directory of the recordings that clients may replay; default: `RECORD`",
-    )
-    log_format: Literal["console", "json"] = Field(
-        default="console", description="`console` for people, `json` for machines"
     )
 
     _split_lists = field_validator("cors_origins", "trusted_proxies", mode="before")(comma_separated)

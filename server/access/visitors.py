@@ -1,10 +1,18 @@
 """A visitor: who stands behind a connection or a request, and what they may do here."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from market.errors import Code, MarketError
+from market.streams import StreamName
+from server.access.patterns import compiled, parts_of
+from server.access.unauthorized import UnauthorizedError
 from server.connections import MAX_STREAMS
+
+EVERYTHING: Final = ("*",)
+"""The patterns that cover every stream."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,8 +20,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: str = ""
     """Whom the credentials name; empty for those who showed none."""
-    streams: tuple[str, ...] = ("*",)
-    """Patterns of stream names in their text form (`spot:btcusdt@*`); `*` = all."""
+    streams: tuple[str, ...] = EVERYTHING
+    """Patterns of stream names in their text form (`spot:btcusdt@*`, server/access/patterns.py); `*` = all."""
     max_streams: int = MAX_STREAMS
     max_connections: int | None = None
     """Connections of the subject, in the whole cluster."""
@@ -22,6 +30,38 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time in s at which it ends, during a connection too; None = never."""
     is_operator: bool = False
     """Whether `/metrics`, `/cluster` and the admin surface are open to it."""
+    key_id: str = ""
+    """The API key that it comes from; empty where it comes from none."""
+
+    def covers(self, stream: StreamName) -> bool:
+        """Whether a client with this grant may have `stream`."""
+        return self.streams == EVERYTHING or compiled(self.streams).match(*parts_of(stream))
+
+    def check(self, stream: StreamName) -> None:
+        """Raise MarketError (forbidden) for a stream that it does not cover."""
+        if not self.covers(stream):
+            raise MarketError(Code.FORBIDDEN, f"Your credentials do not cover {stream}")
+
+    def covers_parts(self, market: str, symbol: str, kind: str) -> bool:
+        """As `covers`, of what is no stream: candles of the past, or an endpoint's data."""
+        return self.streams == EVERYTHING or compiled(self.streams).match(market, symbol.lower(), kind)
+
+    def check_parts(self, market: str, symbol: str, kind: str) -> None:
+        """As `check`, of what is no stream."""
+        if not self.covers_parts(market, symbol, kind):
+            name = f"{market}:{symbol.lower()[:40]}@{kind[:40]}"
+            raise MarketError(Code.FORBIDDEN, f"Your credentials do not cover {name}")
+
+    def guarding(self, check: Callable[[StreamName], None]) -> Callable[[StreamName], None]:
+        """`check`, and before it that of this grant: what is forbidden is not even known to exist."""
+        if self.streams == EVERYTHING:
+            return check
+
+        def both(stream: StreamName) -> None:
+            self.check(stream)
+            check(stream)
+
+        return both
 
 
 ANYONE: Final = Grant()
@@ -31,8 +71,10 @@ ANYONE: Final = Grant()
 class Visitor:
     """One client's address and grant; its connections carry it for as long as they live."""
 
-    __slots__ = ("address", "grant")
+    __slots__ = ("address", "grant", "refusal")
 
     def __init__(self, address: str, grant: Grant = ANYONE) -> None:
         self.address = address
         self.grant = grant
+        self.refusal: UnauthorizedError | None = None
+        """Why a Socket.IO client may not connect, unless its CONNECT packet shows better credentials."""

@@ -2,7 +2,7 @@
 
 What does not depend on where data comes from is binance/rest_gate.py's, as in the exchange stand-in.
 Klines come from server/history.py; everything else is the exchange's own answer, kept for a moment.
-No key is read, and none is logged. Shapes: docs/protocol.md.
+No key is logged. Shapes: docs/protocol.md.
 """
 
 import math
@@ -23,9 +23,12 @@ from binance.rest_gate import TIME_UNIT, Admitted, Answer, Asked, RestGate, answ
 from market.errors import Code, MarketError
 from market.streams import Market
 from market.venue import RateLimited, RestError
+from server.access.gate import Gate
 from server.addresses import ProxyPolicy
 from server.catalogs import Catalogs
+from server.doors.binance_grants import covers
 from server.history import History, KlineQuery
+from server.refusals import refusal_of
 from server.rest_cache import Question, RestCache
 
 # How old an answer may be, in s: about the pace at which clients of REST poll.
@@ -45,17 +48,23 @@ _TTL_S: Final[Mapping[str, float]] = {
     "openInterest": 3.0,
 }
 
+NOT_PERMITTED: Final = BinanceError(-2015, "Invalid API-key, IP, or permissions for action.", HTTPStatus.UNAUTHORIZED)
+"""Credentials are missing, no good, or do not cover what is asked for."""
+
 log = structlog.get_logger(__name__)
 
 
 class BinanceRestDoor:
     """Answers Binance's REST clients of one replica. They have Binance's weight a minute, each address its own."""
 
-    def __init__(self, cache: RestCache, history: History, catalogs: Catalogs, proxies: ProxyPolicy) -> None:
+    def __init__(
+        self, cache: RestCache, history: History, catalogs: Catalogs, proxies: ProxyPolicy, *, gate: Gate
+    ) -> None:
         self._cache = cache
         self._history = history
         self._catalogs = catalogs
         self._proxies = proxies
+        self._access = gate
         # Banning for days is Binance's to do: addresses here may be offices, or a proxy nobody told us of.
         self._budget = Budget(bans=False)
         self._gate = RestGate(self._budget, self._is_listed)
@@ -70,6 +79,10 @@ class BinanceRestDoor:
         app.router.add_route("*", r"/{api:(?:spot/)?api/v\d+/.*|(?:futures/)?fapi/.*}", self._on_request)
 
     async def _on_request(self, request: web.Request) -> web.Response:
+        try:
+            visitor = await self._access.admit(request)
+        except MarketError as error:
+            return refused(error)
         asked = Asked(
             request.method,
             request.path,
@@ -78,7 +91,11 @@ class BinanceRestDoor:
             request.headers.get(TIME_UNIT, ""),
         )
         admitted = self._gate.admit(asked)
-        return as_response(admitted if isinstance(admitted, Answer) else await self._answer(admitted))
+        if isinstance(admitted, Answer):
+            return as_response(admitted)
+        if not covers(visitor.grant, admitted):
+            return as_response(refusal(NOT_PERMITTED, admitted.used))
+        return as_response(await self._answer(admitted))
 
     async def _answer(self, admitted: Admitted) -> Answer:
         try:
@@ -114,6 +131,13 @@ class BinanceRestDoor:
         catalog = self._catalogs.get(market)
         info = catalog.get(symbol) if catalog else None
         return catalog is None or (info is not None and info.symbol == symbol)
+
+
+def refused(error: MarketError) -> web.Response:
+    """The gate's refusal as Binance has it: -2015 with 401, and -1003 with 429 for what is too many."""
+    told = refusal_of(error)
+    shown = NOT_PERMITTED if error.code is Code.UNAUTHORIZED else BinanceError(-1003, error.message, told.status)
+    return as_response(refusal(shown, used=0))
 
 
 def as_response(answered: Answer) -> web.Response:

@@ -31,7 +31,7 @@ from binance.entrances import (
 from binance.errors import BinanceError
 from binance.frames import server_shutdown, wrap_payload
 from binance.rest_gate import refusal as binance_refusal
-from market.errors import MarketError
+from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import BINANCE_MARKETS, StreamName
 from market.windows import RollingWindow
@@ -41,13 +41,14 @@ from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
 from server.connections import CloseReason
 from server.delivery import Delivery
-from server.doors.binance_rest import as_response
+from server.doors.binance_rest import as_response, refused
 from server.doors.heartbeat import Heartbeat
 from server.doors.raw import RawConnection
-from server.drain import Notice, refusal
+from server.drain import Notice, turn_away
 from server.encodings import Encoding
 from server.handshake import take_over
 from server.hub import Hub
+from server.traces import CommandTraces
 from server.websocket import WebSocket
 
 MAX_INBOX: Final = 64
@@ -79,6 +80,10 @@ class _Combined(_Silent):
 
 RAW: Final = _Raw()
 COMBINED: Final = _Combined()
+
+
+class _ForbiddenError(MarketError):
+    """A stream that the client's grant does not cover."""
 
 
 class BinanceConnection(RawConnection):
@@ -137,8 +142,16 @@ class BinanceDoor:
     """The Binance clients of one replica."""
 
     def __init__(
-        self, hub: Hub, catalogs: Catalogs, delivery: Delivery, *, is_allowed_origin: OriginPolicy, gate: Gate
+        self,
+        hub: Hub,
+        catalogs: Catalogs,
+        delivery: Delivery,
+        *,
+        is_allowed_origin: OriginPolicy,
+        gate: Gate,
+        traces: CommandTraces,
     ) -> None:
+        self._traces = traces
         self._hub = hub
         self._catalogs = catalogs
         self._delivery = delivery
@@ -148,6 +161,8 @@ class BinanceDoor:
         self._connections: dict[BinanceConnection, None] = {}
         self._emptied = asyncio.Event()
         self._is_closing = False
+        self.opened_total = 0
+        """Clients that connected."""
         self.refused_total = 0
         """Requests answered with an error, and clients closed for what they sent."""
 
@@ -185,15 +200,20 @@ class BinanceDoor:
             if not allows(self._is_allowed_origin, request):
                 self.refused_total += 1
                 return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
+            try:
+                visitor = await self._gate.admit(request)
+            except MarketError as error:
+                self.refused_total += 1
+                return refused(error)
             if self._is_closing:
-                return refusal()
+                return turn_away()
             query = request.rel_url.raw_query_string
             try:
                 check_time_unit(query)
             except BinanceError as error:
                 return as_response(binance_refusal(error, used=0))
             names = names_in_query(query) if entrance.combined else names_in_path(request.match_info.get("names", ""))
-            return take_over(request, partial(self._open, self._gate.admit(request), entrance, names))
+            return take_over(request, partial(self._open, visitor, entrance, names))
 
         return handle
 
@@ -219,7 +239,9 @@ class BinanceDoor:
             deflate=deflate,
         )
         self._connections[connection] = None
+        self.opened_total += 1
         self._heartbeats[entrance.market].add(connection)
+        self._gate.watch(connection)
         if names:
             self._set_to_work(connection, names)
         return connection.ws
@@ -228,6 +250,7 @@ class BinanceDoor:
         connection.is_lost = True
         connection.inbox.clear()
         self._heartbeats[connection.entrance.market].remove(connection)
+        self._gate.forget(connection)
         self._hub.drop(connection)
         self._connections.pop(connection, None)
         if self._is_closing and not self._connections:
@@ -267,11 +290,12 @@ class BinanceDoor:
         try:
             await self._begin(connection, names)
             while connection.inbox:
-                await self._carry_out(connection, connection.session.handle(connection.inbox.pop(0)))
+                work = self._carry_out(connection, connection.session.handle(connection.inbox.pop(0)))
+                await self._traces.follow("request", "binance", connection.name, work)
             if connection.exceeded:
                 connection.ws.close(CloseReason.TOO_MANY_REQUESTS)
         except Exception:
-            log.exception("request handler failed", path=connection.entrance.path)
+            log.exception("request handler failed", client=connection.name)
             connection.ws.close(CloseReason.INTERNAL)
         finally:
             connection.worker = None
@@ -284,9 +308,12 @@ class BinanceDoor:
         except ControlError:
             self.refused_total += 1
             connection.ws.close(CloseReason.INVALID_STREAM)
+        except _ForbiddenError:
+            self.refused_total += 1
+            connection.ws.close(CloseReason.FORBIDDEN_STREAM)
         except MarketError as error:
             self.refused_total += 1
-            log.warning("binance client refused", path=connection.entrance.path, reason=error.message)
+            log.info("binance client refused", client=connection.name, reason=error.message)
             connection.ws.close(CloseReason.TRY_LATER)
         else:
             self._join(connection, wanted)
@@ -294,8 +321,8 @@ class BinanceDoor:
     async def _carry_out(self, connection: BinanceConnection, outcome: Outcome) -> None:
         """Answer one request, then deliver what it grants; what it ends has ended."""
         self.refused_total += outcome.is_refused
-        wanted = self._served(connection, outcome.subscribed)
         try:
+            wanted = self._served(connection, outcome.subscribed)
             await self._hub.prepare(wanted)
         except MarketError as error:
             self.refused_total += 1
@@ -333,11 +360,18 @@ class BinanceDoor:
         connection.encoding = encoding
 
     def _served(self, connection: BinanceConnection, names: tuple[str, ...]) -> list[StreamName]:
-        """The streams that come here under these names; the others are acknowledged and stay silent."""
+        """The streams that come here under these names; the others are acknowledged and stay silent.
+
+        Raises _ForbiddenError for one that the client's grant does not cover.
+        """
         found = []
         for name in names:
             stream = connection.entrance.stream_of(name)
-            if stream is not None and self._can_deliver(stream):
+            if stream is None:
+                continue
+            if not connection.visitor.grant.covers(stream):
+                raise _ForbiddenError(Code.FORBIDDEN, f"forbidden stream {name}")
+            if self._can_deliver(stream):
                 found.append(stream)
         return found
 

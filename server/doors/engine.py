@@ -23,11 +23,12 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from server.access.credentials import without_credentials
 from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors.heartbeat import Deadlines, Heartbeat
 from server.doors.session import EngineSocket, Work
-from server.drain import refusal
+from server.drain import turn_away
 from server.http_answers import ok
 
 CONNECT_TIMEOUT_S: Final = 45.0
@@ -41,8 +42,8 @@ ELSEWHERE: Final = "X-Session-Elsewhere"
 begin elsewhere while their client's own replica drains or is away, and live on when it is back."""
 _SID_BYTES: Final = 15
 _PACKETS: Final = "text/plain; charset=UTF-8"
-_KEPT: Final = {"Authorization": "HTTP_AUTHORIZATION", "Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
-"""The headers that are kept of a request for as long as its client is connected."""
+_KEPT: Final = {"Origin": "HTTP_ORIGIN", "X-Real-IP": "HTTP_X_REAL_IP"}
+"""The headers that are kept of a request for as long as its client is connected; no credentials."""
 
 log = structlog.get_logger(__name__)
 
@@ -150,9 +151,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return _refused(EngineError.BAD_VERSION, headers)
         if (transport == "websocket") is not _is_upgrade(request):
             return _refused(EngineError.BAD_REQUEST, headers)
+        visitor = await self.gate.approach(request)
         if self._is_closing:
-            return refusal(headers)
-        session = EngineSocket(self, self.generate_id(), self.gate.admit(request))
+            return turn_away(headers)
+        session = EngineSocket(self, self.generate_id(), visitor)
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None
         if transport == "websocket":
@@ -193,7 +195,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
                 await session.post(request)
                 return ok(request, b"ok", "text/html", headers)
         except ValueError as error:
-            log.info("request refused", sid=session.sid, error=str(error))
+            log.info("request refused", client=session.sid, error=str(error))
             await session.close(reason=self.reason.TRANSPORT_ERROR)
         return _refused(EngineError.BAD_REQUEST, headers)
 
@@ -213,13 +215,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         environ = {
             "HTTP_ORIGIN": origin,
             "HTTP_HOST": request.headers.get("Host", ""),
-            "wsgi.url_scheme": request.headers.get("X-Forwarded-Proto", "http"),
+            "wsgi.url_scheme": request.scheme,
         }
         allowed = self._cors_allowed_origins(environ)
         return allowed is None or origin in allowed
 
     def _give_up(self, session: EngineSocket) -> None:
-        log.info("client never connected", sid=session.sid)
+        log.info("client never connected", client=session.sid)
         session.end(self.reason.SERVER_DISCONNECT)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -241,7 +243,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _kept(request: web.Request) -> dict[str, str]:
     """What is kept of a request, under the names of a WSGI environ."""
-    kept = {"QUERY_STRING": request.query_string, "REMOTE_ADDR": request.remote or ""}
+    kept = {"QUERY_STRING": without_credentials(request.query_string), "REMOTE_ADDR": request.remote or ""}
     return kept | {name: request.headers[header] for header, name in _KEPT.items() if header in request.headers}
 
 

@@ -30,6 +30,7 @@ class ClientMessage(msgspec.Struct, rename="camel"):
     recording: Any = None
     speed: Any = None
     id: Any = None
+    token: Any = None
 
     @property
     def is_upper(self) -> bool:

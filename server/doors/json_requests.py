@@ -122,11 +122,19 @@ class StopReplay(NamedTuple):
     replay_id: str
 
 
+class Authenticate(NamedTuple):
+    """A token that takes the place of the one that the client came with, not checked in any way."""
+
+    token: object
+
+
 class Ping(NamedTuple):
     """A sign of life to answer."""
 
 
-Command: TypeAlias = Subscribe | Unsubscribe | UnsubscribeAll | HistoricalKlines | GetReplay | StopReplay | Ping
+Command: TypeAlias = (
+    Subscribe | Unsubscribe | UnsubscribeAll | HistoricalKlines | GetReplay | StopReplay | Authenticate | Ping
+)
 
 
 def parse_command(message: ClientMessage, check: Check, limit: int) -> Command:
@@ -148,8 +156,8 @@ def parse_command(message: ClientMessage, check: Check, limit: int) -> Command:
             return _historical_klines(message)
         case "getReplay" | "stopReplay":
             return _get_replay(message, limit) if message.type == "getReplay" else _stop_replay(message)
-        case "ping" | "PING":
-            return Ping()
+        case "authenticate" | "ping" | "PING":
+            return Authenticate(message.token) if message.type == "authenticate" else Ping()
     if message.is_upper:
         raise MarketError(Code.UNKNOWN_EVENT, "Unknown message type")
     raise MarketError(Code.UNKNOWN_EVENT, f"Unknown message type: {shown(message.type)}")
@@ -176,6 +184,20 @@ def typed_to_leave(request: Unsubscribe, held: Collection[StreamName]) -> list[S
     if not leaving and any(is_every(stream) for stream in of_type):
         raise bad_request("Subscribed to ALL symbols: unsubscribe ALL")
     return leaving
+
+
+def covered(request: GetReplay, check: Check) -> GetReplay:
+    """`request`, with the streams that `check` refuses among its rejections."""
+    key = "stream" if "rawStreams" in request.echo else "symbol"
+    items, rejected = [], [*request.rejected]
+    for item in request.items:
+        try:
+            check(item.stream)
+        except MarketError as error:
+            rejected.append(Rejection(key, item.sent, error))
+        else:
+            items.append(item)
+    return request._replace(items=items, rejected=rejected)
 
 
 class _Named(NamedTuple):

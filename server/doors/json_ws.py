@@ -30,6 +30,7 @@ from server.doors.heartbeat import Heartbeat
 from server.doors.json_encodings import RAW, RAW_PREFIXED, TYPED, PriceUpdates
 from server.doors.json_messages import read_message
 from server.doors.json_requests import (
+    Authenticate,
     Command,
     Form,
     GetReplay,
@@ -41,22 +42,26 @@ from server.doors.json_requests import (
     Subscribe,
     Unsubscribe,
     UnsubscribeAll,
+    covered,
     parse_command,
     typed_to_leave,
 )
 from server.doors.raw import RawConnection
+from server.doors.renewal import renewed
 from server.doors.replayed import JsonListener, replay_head
-from server.drain import Notice, refusal
+from server.doors.rest_guard import as_json
+from server.drain import Notice, turn_away
 from server.encodings import Encoding
 from server.first_sight import first_sight
 from server.frames import Batch, Frame
 from server.handshake import take_over
 from server.history import History, KlineQuery
-from server.history_requests import check_symbol
+from server.history_requests import check_covered, check_symbol
 from server.hub import Hub
 from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
 from server.replays import Plan, Replays
+from server.traces import CommandTraces
 from server.websocket import WebSocket
 
 GREETING: Final = "Connected to Future Socket NATS server"
@@ -98,6 +103,11 @@ class JsonConnection(RawConnection):
         """The id that the client was greeted with."""
         return self.client_id
 
+    def expire(self, error: MarketError) -> None:
+        """What the client was granted has ended."""
+        self.tell({"type": "ERROR" if self.is_upper else "error"} | refusal_of(error).body)
+        super().expire(error)
+
     def tell(self, body: object) -> None:
         """Send one message of this client's own."""
         if not self.is_lost:
@@ -125,7 +135,9 @@ class JsonDoor:
         replays: Replays,
         is_allowed_origin: OriginPolicy,
         gate: Gate,
+        traces: CommandTraces,
     ) -> None:
+        self._traces = traces
         self._hub = hub
         self._catalogs = catalogs
         self._history = history
@@ -143,6 +155,8 @@ class JsonDoor:
             Form.RAW_PREFIXED: RAW_PREFIXED,
             Form.PRICE: PriceUpdates(self._tick_size),
         }
+        self.opened_total = 0
+        """Clients that connected."""
         self.refused_total = 0
 
     @property
@@ -151,13 +165,21 @@ class JsonDoor:
         return len(self._connections)
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
-        """Open a client's WebSocket; 403 for a page of an origin that may not connect."""
+        """Open a client's WebSocket; 403 for a page of an origin that may not connect, 401 without credentials."""
         if not allows(self._is_allowed_origin, request):
             self.refused_total += 1
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
+        try:
+            visitor = await self._gate.admit(request)
+        except MarketError as error:
+            self.refused_total += 1
+            refusal = refusal_of(error)
+            response = as_json({"type": "error"} | refusal.body, refusal.status)
+            response.headers.update(refusal.headers)
+            return response
         if self._is_closing:
-            return refusal()
-        return take_over(request, partial(self._open, self._gate.admit(request)))
+            return turn_away()
+        return take_over(request, partial(self._open, visitor))
 
     def drain(self) -> list[JsonConnection]:
         """Take no new clients; those that have to leave."""
@@ -185,7 +207,9 @@ class JsonDoor:
             deflate=deflate,
         )
         self._connections.add(connection)
+        self.opened_total += 1
         self._heartbeat.add(connection)
+        self._gate.watch(connection)
         connection.tell({"type": "connection", "clientId": connection.client_id, "message": GREETING})
         return connection.ws
 
@@ -196,6 +220,7 @@ class JsonDoor:
         if connection.historian is not None:
             connection.historian.cancel()
         self._heartbeat.remove(connection)
+        self._gate.forget(connection)
         self._hub.drop(connection)
         self._replays.drop(connection)
         self._connections.discard(connection)
@@ -224,11 +249,14 @@ class JsonDoor:
         try:
             message = read_message(data)
             connection.is_upper = message.is_upper
-            await self._handle(connection, parse_command(message, self._catalogs.check, MAX_STREAMS))
+            check = connection.visitor.grant.guarding(self._catalogs.check)
+            command = parse_command(message, check, MAX_STREAMS)
+            name = type(command).__name__
+            await self._traces.follow(name, "json", connection.name, self._handle(connection, command))
         except MarketError as error:
             self._refuse(connection, refusal_of(error), upper=connection.is_upper)
         except Exception:
-            log.exception("message handler failed", client_id=connection.client_id)
+            log.exception("message handler failed", client=connection.client_id)
             self._refuse(connection, _INTERNAL, upper=connection.is_upper)
 
     async def _handle(self, connection: JsonConnection, command: Command) -> None:
@@ -246,8 +274,19 @@ class JsonDoor:
                 await self._get_replay(connection, command)
             case StopReplay():
                 self._replays.stop(connection, command.replay_id)
+            case Authenticate():
+                await self._authenticate(connection, command)
             case Ping():
                 connection.tell({"type": "PONG" if connection.is_upper else "pong"})
+
+    async def _authenticate(self, connection: JsonConnection, request: Authenticate) -> None:
+        """Let another token take the place of the one that the client came with."""
+        before = connection.visitor.grant
+        await self._gate.renew(connection, request.token)
+        if not connection.is_lost:  # while its key was looked for
+            self._gate.watch(connection)
+            body = renewed(connection, before, self._hub, self._replays)
+            connection.tell({"type": "authenticated", **body})
 
     async def _subscribe(self, connection: JsonConnection, request: Subscribe) -> None:
         wanted = {(item.stream, self._encodings[item.form]) for item in request.items}
@@ -309,6 +348,7 @@ class JsonDoor:
 
     async def _get_replay(self, connection: JsonConnection, request: GetReplay) -> None:
         """Begin a replay: its messages follow `replayStart`."""
+        request = covered(request, connection.visitor.grant.check)
         self._refuse_names(connection, request.rejected)
         if not request.items:
             return
@@ -337,14 +377,15 @@ class JsonDoor:
         while connection.asked:
             request = connection.asked[0]
             try:
-                await self._historical_klines(connection, request)
+                work = self._historical_klines(connection, request)
+                await self._traces.follow("HistoricalKlines answer", "json", connection.name, work)
             except (MarketError, RestError) as error:
                 refusal = refusal_of(error)
                 reason = refusal.message.removeprefix("Binance API error: ")
                 text = f"Failed to fetch historical klines: Binance API error: {reason}"
                 self._refuse(connection, refusal._replace(message=text), upper=False)
             except Exception:
-                log.exception("klines not answered", client_id=connection.client_id)
+                log.exception("klines not answered", client=connection.client_id)
                 self._refuse(connection, _INTERNAL, upper=False)
             del connection.asked[0]
         connection.historian = None
@@ -352,6 +393,7 @@ class JsonDoor:
     async def _historical_klines(self, connection: JsonConnection, request: HistoricalKlines) -> None:
         times = (request.start_ms, request.end_ms)
         query = KlineQuery(request.market, request.symbol, request.interval, request.limit, *times)
+        check_covered(query, connection.visitor.grant)
         check_symbol(query, self._catalogs)
         rows = await self._history.klines(query)
         names = {"type": "historicalKlines", "symbol": request.symbol, "interval": request.interval}

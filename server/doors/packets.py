@@ -116,6 +116,11 @@ def check(kind: int, data: object) -> None:
         raise ValueError("invalid payload")
 
 
+def is_reserved(name: str) -> bool:
+    """Whether an event cannot have this name: it means something else in Socket.IO."""
+    return name in _RESERVED
+
+
 def load_json(text: str | bytes) -> Any:  # noqa: ANN401 # whatever the client sent
     """The value of `text`. Raises ValueError, also for JSON nested too deeply to decode."""
     try:

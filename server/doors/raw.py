@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import structlog
 
+from market.errors import MarketError
 from market.streams import StreamName
 from server.access.visitors import Visitor
 from server.connections import CloseReason, Connection
@@ -59,7 +60,11 @@ class RawConnection(Connection):
         """The client did not answer a ping in time."""
         self.let_go(CloseReason.SILENT)
 
+    def expire(self, error: MarketError) -> None:  # noqa: ARG002 # plain clients have nothing but the close frame
+        """What the client was granted has ended."""
+        self.let_go(CloseReason.EXPIRED)
+
     def let_go(self, reason: CloseReason = CloseReason.SLOW_CONSUMER) -> None:
-        """Close a client that does not read what it asked for, or does not answer."""
+        """Close a client that does not read what it asked for, does not answer, or may not stay."""
         log.info("client let go", client=self.name, reason=reason.text)
         self.ws.let_go(reason)

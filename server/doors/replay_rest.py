@@ -8,6 +8,7 @@ from aiohttp import web
 from market.errors import Code, MarketError
 from market.messages import Message
 from market.streams import StreamName
+from server.doors.rest_access import visitor_of
 from server.doors.rest_guard import as_json
 from server.doors.rest_query import check_single, whole_number
 from server.every import is_every
@@ -88,6 +89,7 @@ class ReplayRestDoor:
 
     async def _rows(self, request: web.Request) -> web.Response:
         query = _parse(request)
+        visitor_of(request).grant.check(query.stream)
         if self._under_way >= MAX_AT_ONCE:
             raise MarketError(Code.REPLAY_LIMIT, f"At most {MAX_AT_ONCE} pages are read here at once; try again")
         self._under_way += 1

@@ -19,15 +19,17 @@ from market.errors import Code, MarketError
 from market.payloads import Ticker, ticker_from_rest
 from market.streams import ALL, ARRAY, Kind, Market, StreamName, price_key
 from market.symbols import Catalog
+from server.access.operators import Operators
 from server.catalogs import Catalogs
+from server.doors.rest_access import visitor_of
 from server.doors.rest_guard import as_json
 from server.doors.rest_query import check_single, whole_number
 from server.drain import Drain
 from server.history import DEFAULT_ROWS, History, KlineQuery
-from server.history_requests import check_symbol
+from server.history_requests import check_covered, check_symbol
 from server.hub import Hub
 from server.liveness import Liveness
-from server.metrics import CONTENT_TYPE, ReplicaMetrics
+from telemetry.exposition import Exposition
 from version import VERSION
 
 SERVICE: Final = "WebSocket Streaming Service"
@@ -58,11 +60,12 @@ class RestDoor:
         bus: Bus,
         catalogs: Catalogs,
         liveness: Liveness,
-        metrics: ReplicaMetrics,
+        metrics: Exposition,
         rest: RestClient,
         history: History,
         identity: Identity,
         drain: Drain,
+        operators: Operators,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -73,6 +76,7 @@ class RestDoor:
         self._history = history
         self._identity = identity
         self._drain = drain
+        self._operators = operators
         self._started = time.monotonic()
         self._symbols: tuple[tuple[Catalog | None, ...], bytes] = ((), b"")
 
@@ -168,7 +172,7 @@ class RestDoor:
 
     async def _price(self, request: web.Request) -> web.Response:
         stream = StreamName.of(Market.SPOT, request.match_info["symbol"], Kind.TICKER)
-        self._catalogs.check(stream)
+        visitor_of(request).grant.guarding(self._catalogs.check)(stream)
         if last := self._hub.last(stream):
             return _success(msgspec.Raw(views.price_update(_decode_ticker(last.payload))), source="cache")
         (cached,) = await self._bus.get([price_key(stream.symbol)])
@@ -177,10 +181,12 @@ class RestDoor:
         body = await self._rest.ticker_24h(Market.SPOT, [stream.symbol.upper()])
         return _success(msgspec.Raw(views.price_update(ticker_from_rest(body))), source="api")
 
-    async def _latest_prices(self, _request: web.Request) -> web.Response:
+    async def _latest_prices(self, request: web.Request) -> web.Response:
+        grant = visitor_of(request).grant
         streams = self._hub.streams
         tickers = {s.symbol.upper() for s in streams if s.market is Market.SPOT and s.kind is Kind.TICKER}
-        symbols = sorted(tickers | set(self._identity.default_symbols))
+        known = sorted(tickers | set(self._identity.default_symbols))
+        symbols = [symbol for symbol in known if grant.covers_parts(Market.SPOT, symbol, Kind.TICKER)]
         cached = await self._bus.get([price_key(symbol) for symbol in symbols])
         prices = {symbol: msgspec.Raw(value) for symbol, value in zip(symbols, cached, strict=True) if value}
         body = {"prices": prices, "count": len(prices), "source": "cache", "timestamp": _timestamp()}
@@ -188,13 +194,15 @@ class RestDoor:
 
     async def _klines(self, request: web.Request) -> web.Response:
         query = _kline_query(request)
+        check_covered(query, visitor_of(request).grant)
         check_symbol(query, self._catalogs)
         rows = await self._history.klines(query)
         head = {"symbol": query.symbol.upper(), "market": query.market, "interval": query.interval}
         return _success({**head, "klines": msgspec.Raw(rows)}, source=self._identity.source)
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        self._operators.check(request)
+        return await self._metrics.answer(request)
 
     def _why_away(self) -> str:
         trouble = self._bus.trouble

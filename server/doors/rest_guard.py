@@ -23,8 +23,8 @@ from server.refusals import Refusal, refusal_of
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Binance's paths have Binance's own limits, and words for what is refused: binance_ws.py, binance_rest.py.
-_BINANCE: Final = ("/ws", "/stream", "/public/", "/market/", "/private/", "/spot/", "/futures/", "/api/v", "/fapi/")
-_UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics", *_BINANCE)
+BINANCE: Final = ("/ws", "/stream", "/public/", "/market/", "/private/", "/spot/", "/futures/", "/api/v", "/fapi/")
+_UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics", "/cluster", *BINANCE)
 _NOT_FOUND: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
 _NO_SUCH_PATH: Final = -5000
 """Binance's code for a path, or a method of one, that it does not have."""
@@ -78,7 +78,7 @@ def _in_our_words(request: web.Request, error: web.HTTPException) -> web.Respons
     # That there is a folder is nobody's business.
     status = HTTPStatus.NOT_FOUND if error.status in _NOT_FOUND else error.status
     path, method = request.path[:100], request.method[:20]
-    if request.path.startswith(_BINANCE):
+    if request.path.startswith(BINANCE):
         body = {"code": _NO_SUCH_PATH, "msg": f"Path {path}, Method {method} is invalid"}
         response = as_json(body, status)
     elif status == HTTPStatus.NOT_FOUND:
@@ -93,8 +93,7 @@ def _in_our_words(request: web.Request, error: web.HTTPException) -> web.Respons
 def _refused(refusal: Refusal, status: int | None = None) -> web.Response:
     body = {"success": False, "error": refusal.message, "code": refusal.code.value}
     response = as_json(body | refusal.details, status or refusal.status)
-    if refusal.retry_after_s is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after_s)
+    response.headers.update(refusal.headers)
     return response
 
 

@@ -227,16 +227,16 @@ class EngineSocket:
         """Close a client that does not read what it asked for."""
         if self.closing:
             return
-        log.info("client let go", sid=self.sid, reason=CloseReason.SLOW_CONSUMER.text)
+        log.info("client let go", client=self.sid, reason=CloseReason.SLOW_CONSUMER.text)
         if self._ws is not None:
             self._ws.let_go(CloseReason.SLOW_CONSUMER)
         self.end(CloseReason.SLOW_CONSUMER.text, abort=True)
 
-    def end(self, reason: str, *, abort: bool = False) -> None:
+    def end(self, reason: str, *, abort: bool = False, told: CloseReason = CloseReason.NORMAL) -> None:
         """End the session soon; from now on nothing of the client is heard."""
         if not self.closing:
             self.closing = True
-            self.server.spawn(self._close(reason, b"" if abort else _CLOSE.encode()))
+            self.server.spawn(self._close(reason, b"" if abort else _CLOSE.encode(), told=told))
 
     async def close(self, *, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: ARG002 # engineio's signature
         """End the session: run the disconnect handlers, tell the client unless `abort`, close its transport."""
@@ -390,7 +390,7 @@ class EngineSocket:
         return None
 
     def _refuse(self, error: ValueError) -> None:
-        log.info("packet refused", sid=self.sid, error=str(error))
+        log.info("packet refused", client=self.sid, error=str(error))
         self.end(self.server.reason.TRANSPORT_ERROR)
 
     def _on_poll_lost(self) -> None:

@@ -24,7 +24,7 @@ import msgspec
 import socketio
 import structlog
 
-from market.errors import Code
+from market.errors import Code, MarketError
 from server.access.gate import Gate
 from server.delivery import Delivery
 from server.doors import msgpack
@@ -132,6 +132,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         self._partials: dict[EngineSocket, Partial] = {}
         self._behind_connect: dict[str, list[engineio.packet.Packet]] = {}
         """What is sent to a session while a handler decides about its CONNECT: it goes out behind the answer."""
+        self.greeters: dict[str, Callable[[str], None]] = {}
+        """Called with the sid of a client that was let into a namespace other than the main one, behind its CONNECT."""
         self.eio.delivery = delivery
         self.eio.gate = gate
         self.eio.receive = self._receive
@@ -140,6 +142,32 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def close(self) -> None:
         """Close all clients and stop."""
         await self.eio.close_all()
+
+    def address_of(self, sid: str, namespace: str) -> str:
+        """The address of a client; empty for one that is gone."""
+        session = self._session_of(sid, namespace)
+        return session.visitor.address if session else ""
+
+    def end_session(self, sid: str, namespace: str) -> None:
+        """End a client's whole session, all its namespaces."""
+        session = self._session_of(sid, namespace)
+        if session is not None:
+            session.end(self.reason.SERVER_DISCONNECT)
+
+    def send_event(self, sid: str, namespace: str, name: str, arguments: list[Any], unsent_bytes: int) -> None:
+        """Send an event to a client of this replica, unless it is gone or owed more than `unsent_bytes`."""
+        session = self._session_of(sid, namespace)
+        if session is None or session.unsent_bytes > unsent_bytes:
+            return
+        data = [name, *arguments]
+        if session.is_binary:
+            session.write(msgpack.encode_packet(EVENT, data, namespace), binary=True)
+        else:
+            session.write(b"42%b,%b" % (namespace.encode(), msgspec.json.encode(data)))
+
+    def _session_of(self, sid: str, namespace: str) -> EngineSocket | None:
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace)
+        return self.eio.sockets.get(eio_sid) if eio_sid else None
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
@@ -201,10 +229,30 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             raise ValueError("connected already")
         if namespace != MAIN or "connect" in self.handlers[MAIN]:
             return self._handle_connect(session.sid, namespace, auth)
+        if not self.eio.gate.is_open:
+            return self._connect_known(session, auth)
+        self._connect_main(session)
+        return None
+
+    async def _connect_known(self, session: EngineSocket, auth: object) -> None:
+        """Connect a client that shows good credentials, now or at the handshake, to the main namespace.
+
+        The refusal is that of the reference server's middlewares: CONNECT_ERROR `{message, data: {code}}`.
+        """
+        try:
+            await self.eio.gate.present(session.visitor, auth)
+        except MarketError as error:
+            self._send(session, CONNECT_ERROR, {"message": error.message, "data": {"code": error.code.value}})
+            return
+        if self.manager.sid_from_eio_sid(session.sid, MAIN) is not None:
+            raise ValueError("connected already")
+        if not session.closing:
+            self._connect_main(session)
+
+    def _connect_main(self, session: EngineSocket) -> None:
         sid = self.manager.admit(session.sid, MAIN)
         self._send(session, CONNECT, {"sid": sid})
         self._welcome(session, sid)
-        return None
 
     def _welcome(self, session: EngineSocket, sid: str) -> None:
         self.eio.strangers.stop(session)
@@ -268,12 +316,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
                 await self.eio.send_packet(eio_sid, packet)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         session = self.eio.sockets.get(eio_sid)
-        if session is None or sid is None or not self.manager.is_connected(sid, namespace):
+        if sid is None or not self.manager.is_connected(sid, namespace):
             return
-        if namespace == MAIN:
+        if session is None:  # it left while the handler considered it
+            await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
+        elif namespace == MAIN:
             self._welcome(session, sid)
         else:
             self.eio.strangers.stop(session)
+            if namespace in self.greeters:
+                self.greeters[namespace](sid)
 
     async def _handle_event_internal(  # noqa: PLR0917 # socketio's signature
         self,

@@ -3,7 +3,8 @@
 Shapes: docs/protocol.md. Source: seed documents 002 and 003; Socket.IO protocol 5.
 """
 
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -20,12 +21,13 @@ from server.access.gate import Gate
 from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
-from server.connections import MAX_STREAMS, Connection
+from server.connections import MAX_STREAMS, CloseReason, Connection
 from server.delivery import Delivery
 from server.doors.control_plane import ControlSpec
 from server.doors.leaving import Farewells
 from server.doors.msgpack import encode_packet
-from server.doors.packets import EVENT
+from server.doors.packets import DISCONNECT, EVENT
+from server.doors.renewal import renewed
 from server.doors.replayed import SocketIOListener, replay_head
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
@@ -39,12 +41,13 @@ from server.first_sight import FirstSight, first_sight
 from server.frames import Batch, Frame
 from server.groups import Pace
 from server.history import History
-from server.history_requests import check_symbol, parse_kline_query
+from server.history_requests import check_covered, check_symbol, parse_kline_query
 from server.hub import Hub
 from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
 from server.replay_requests import parse_replay_wish, parse_stop
 from server.replays import Plan, Replays
+from server.traces import CommandTraces
 
 PING_INTERVAL_S: Final = 25.0
 PING_TIMEOUT_S: Final = 60.0
@@ -61,12 +64,13 @@ log = structlog.get_logger(__name__)
 class SocketIOConnection(Connection):
     """One Socket.IO client of the main namespace, over whichever transport it uses now."""
 
-    __slots__ = ("session", "sid")
+    __slots__ = ("connected_ms", "session", "sid")
 
     def __init__(self, session: EngineSocket, sid: str) -> None:
         super().__init__(session.visitor)
         self.session = session
         self.sid = sid
+        self.connected_ms = time.time_ns() // 1_000_000
 
     def send(self, batch: Batch) -> None:
         """Send frames that `socketio_encodings` made."""
@@ -84,6 +88,16 @@ class SocketIOConnection(Connection):
             self.session.write(encode_packet(EVENT, [event, body]), binary=True)
         else:
             self.session.write(event_text(event, body))
+
+    def expire(self, error: MarketError) -> None:
+        """What the client was granted has ended: say so, and disconnect it for good."""
+        log.info("client let go", sid=self.sid, reason=CloseReason.EXPIRED.text)
+        self.emit("error", refusal_of(error).body)
+        if self.session.is_binary:
+            self.session.write(encode_packet(DISCONNECT, None), binary=True)
+        else:
+            self.session.write(b"4%d" % DISCONNECT)
+        self.session.end(CloseReason.EXPIRED.text, told=CloseReason.EXPIRED)
 
     def encoding(self, form: Form) -> Encoding:
         """How this client gets the messages of a form."""
@@ -111,17 +125,22 @@ class SocketIODoor:
         control: ControlSpec,
         is_allowed_origin: OriginPolicy,
         gate: Gate,
+        traces: CommandTraces,
     ) -> None:
+        self._traces = traces
         self._hub = hub
         self._catalogs = catalogs
         self._history = history
         self._replays = replays
+        self._gate = gate
         self._replica = replica
         self._source = source
         self._ticks = Pace(update_interval_ms, repeat=True)
         self._connections: dict[str, SocketIOConnection] = {}
         self._status: dict[str, object] = {}
         self._farewells = Farewells(self._connection_of)
+        self.opened_total = 0
+        """Clients that connected."""
         self.refused_total = 0
         self.server = SocketServer(
             delivery,
@@ -139,6 +158,7 @@ class SocketIODoor:
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "subscriptions": self._subscriptions,
+            "authenticate": self._authenticate,
             "getReplay": self._get_replay,
             "stopReplay": self._stop_replay,
         }
@@ -161,6 +181,11 @@ class SocketIODoor:
         """Close all clients."""
         await self.server.close()
 
+    @property
+    def connections(self) -> Mapping[str, SocketIOConnection]:
+        """The clients of the main namespace, by sid."""
+        return self._connections
+
     def connections_by_transport(self) -> dict[str, int]:
         """How many clients use each transport now."""
         counts = {"websocket": 0, "polling": 0}
@@ -178,7 +203,9 @@ class SocketIODoor:
                 connection.emit("status", status)
 
     def _on_connected(self, session: EngineSocket, sid: str) -> None:
+        self.opened_total += 1
         connection = self._connections[sid] = SocketIOConnection(session, sid)
+        self._gate.watch(connection)
         greeting = {"message": "Connected to WebSocket Streaming Service", "client_id": sid}
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})
         if self._status:
@@ -192,6 +219,7 @@ class SocketIODoor:
     def _on_disconnect(self, sid: str, _reason: str) -> None:
         connection = self._connections.pop(sid, None)
         if connection:
+            self._gate.forget(connection)
             self._hub.drop(connection)
             self._replays.drop(connection)
 
@@ -213,17 +241,22 @@ class SocketIODoor:
         if event.name == "getHistoricalKlines":
             return Reply(later=self._wait(self._historical_klines(connection, event), connection, event))
         handler = self._handlers.get(event.name, _refuse) if isinstance(event.name, str) else _refuse
+        began_ns = time.time_ns() if self._traces.is_on else 0
         try:
             answer = handler(connection, event)
         except Exception as error:  # noqa: BLE001 # answered and logged there
             return self._refusal(connection, event, error)
-        return answer if isinstance(answer, Reply) else self._wait(answer, connection, event)
+        if not isinstance(answer, Reply):
+            return self._wait(answer, connection, event)
+        if began_ns:
+            self._traces.note(event.name, "socketio", event.sid, began_ns)
+        return answer
 
     async def _wait(
         self, answer: Coroutine[Any, Any, Reply], connection: SocketIOConnection, event: ClientEvent
     ) -> Reply:
         try:
-            return await answer
+            return await self._traces.follow(str(event.name), "socketio", event.sid, answer)
         except Exception as error:  # noqa: BLE001 # answered and logged there
             return self._refusal(connection, event, error)
 
@@ -231,7 +264,7 @@ class SocketIODoor:
         if isinstance(error, MarketError | RestError):
             refusal = refusal_of(error)
         else:
-            log.error("event handler failed", event_name=str(event.name)[:40], sid=event.sid, exc_info=error)
+            log.error("event handler failed", event_name=str(event.name)[:40], client=event.sid, exc_info=error)
             refusal = Refusal(Code.INTERNAL, "Something went wrong here; it was logged")
         self.refused_total += 1
         if event.wants_ack:
@@ -240,7 +273,8 @@ class SocketIODoor:
         return Reply()
 
     def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Answer:
-        request = parse_request(event.data, self._catalogs.check, MAX_STREAMS)
+        check = connection.visitor.grant.guarding(self._catalogs.check)
+        request = parse_request(event.data, check, MAX_STREAMS)
         wanted = {(item.stream, connection.encoding(request.form)) for item in request.items}
         if len(connection.groups.keys() | wanted) > MAX_STREAMS:
             raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
@@ -300,8 +334,21 @@ class SocketIODoor:
             connection.emit("subscriptions", {"streams": names})
         return Reply({"ok": True, "streams": names})
 
+    async def _authenticate(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
+        """Let another token take the place of the one that the client came with."""
+        shown, before = event.data, connection.visitor.grant
+        await self._gate.renew(connection, shown.get("token") if isinstance(shown, dict) else None)
+        if connection.sid not in self._connections:
+            return Reply()  # left while the token's key was looked for
+        self._gate.watch(connection)
+        body = renewed(connection, before, self._hub, self._replays)
+        if not event.wants_ack:
+            connection.emit("authenticated", body)
+        return Reply({"ok": True, **body})
+
     async def _historical_klines(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         query = parse_kline_query(event.data)
+        check_covered(query, connection.visitor.grant)
         check_symbol(query, self._catalogs)
         with self._history.turn(connection):
             rows = await self._history.klines(query)
@@ -314,7 +361,8 @@ class SocketIODoor:
     async def _get_replay(self, connection: SocketIOConnection, event: ClientEvent) -> Reply:
         """Begin a replay: its messages follow the acknowledgement, or `replayStart` without one."""
         wish = parse_replay_wish(event.data)
-        request = parse_request(event.data, _of_any_time, MAX_STREAMS)
+        # Its symbols may trade no more: the catalog is not asked.
+        request = parse_request(event.data, connection.visitor.grant.check, MAX_STREAMS)
         if not request.items:
             raise request.rejected[0].error if request.rejected else MarketError(Code.BAD_REQUEST, "No streams named")
         recording = await self._replays.recordings.find(wish.recording)
@@ -358,10 +406,6 @@ def _held_otherwise(connection: SocketIOConnection, stream: StreamName, form: Fo
         if (stream, connection.encoding(other)) in connection.groups:
             return MarketError(Code.NOT_SUBSCRIBED, f"Subscribed as {other.naming(stream)}: unsubscribe in that form")
     return None
-
-
-def _of_any_time(_stream: StreamName) -> None:
-    """Accept a stream in a recording, whose symbol may trade no more."""
 
 
 def _refuse(_connection: SocketIOConnection, event: ClientEvent) -> Reply:

@@ -58,7 +58,7 @@ async def test_payloads_arrive_byte_for_byte_with_their_streams(wire: WireServer
     wire.send("btcusdt@bookTicker", b'{"u":2}')
     await until(lambda: len(feed.received) == 2, "two messages")
     assert feed.received == [(TRADE, b'{"t": 1,  "odd":"spacing"}'), (BOOK, b'{"u":2}')]
-    assert feed.upstream.counters.messages == 2
+    assert connection.tally.messages == 2
     assert connection.last_message_ms > 0
     assert [client.path for client in wire.clients] == ["/stream"]
 

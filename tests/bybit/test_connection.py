@@ -18,6 +18,7 @@ from market.book import BookBuilder, Outcome, decode_book
 from market.cursors import cursor_of
 from market.payloads import decode_payload
 from market.streams import Market, StreamName
+from market.venue import Tally
 from tests.binance.wire import until
 from tests.bybit.conftest import Open, StandIn
 from tests.bybit.samples import body
@@ -34,7 +35,7 @@ class Carried:
         self.states: list[bool] = []
         self.rest = RestClient(url.removesuffix("/v5/public/spot").replace("ws", "http", 1))
         attempts, recent = connection_attempts(), self.rest.recent_trades
-        self.connection = Connection(url, attempts, recent, self._take, self._note)
+        self.connection = Connection(url, attempts, recent, self._take, self._note, tally=Tally(Market.BYBIT, "stream"))
 
     def of(self, name: str) -> list[Any]:
         """What was handed over of one of BTCUSDT's streams."""

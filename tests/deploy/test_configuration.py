@@ -17,6 +17,7 @@ from server.settings import ReplicaSettings
 from tests.bus.support import until
 from tests.support.processes import free_port, nats_server
 
+MONITORING = {"prometheus", "alertmanager", "grafana"}
 ROLES: dict[str, type[BaseSettings]] = {
     "exchange": ExchangeServerSettings,
     "ingestor": IngestorSettings,
@@ -92,15 +93,19 @@ def test_the_container_gives_every_setting_of_the_template_and_substitutes_no_ot
     }
 
 
-def test_the_documents_ports_all_lead_to_nginx_and_nothing_else_has_one(services: dict[str, Any]) -> None:
+def test_the_documents_ports_all_lead_to_nginx_and_monitoring_is_for_this_machine_alone(
+    services: dict[str, Any],
+) -> None:
     ports = {port["published"]: port["target"] for port in services["nginx"]["ports"]}
 
     assert ports == {"8080": 8080, "8081": 8080, "5021": 8080, "8443": 8443}
-    assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
+    others = {name: service["ports"] for name, service in services.items() if "ports" in service and name != "nginx"}
+    assert others.keys() == MONITORING
+    assert {port["host_ip"] for ports in others.values() for port in ports} == {"127.0.0.1"}
 
 
 def test_every_container_is_bounded_restarted_and_unprivileged(services: dict[str, Any]) -> None:
-    assert services.keys() == {"redis", "nats", "exchange", "ingestor", "app1", "app2", "nginx"}
+    assert services.keys() == {"redis", "nats", "exchange", "ingestor", "app1", "app2", "nginx"} | MONITORING
     for name, service in services.items():
         assert service["restart"] in ("unless-stopped", "on-failure"), name
         assert int(service["mem_limit"]) > 0, name
@@ -131,7 +136,8 @@ def test_ingestors_record_where_replicas_and_the_exchange_only_read(services: di
     }
 
     assert mounts["ingestor"] == {("/recordings", False)}
-    assert mounts["exchange"] == mounts["app1"] == mounts["app2"] == {("/recordings", True)}
+    assert mounts["exchange"] == {("/recordings", True)}
+    assert mounts["app1"] == mounts["app2"] == {("/recordings", True), ("/keys", True)}
     sources = {services[name]["volumes"][0]["source"] for name in ("ingestor", "exchange", "app1", "app2")}
     assert len(sources) == 1
     assert services["ingestor"]["environment"]["RECORD"] == ""
@@ -208,7 +214,8 @@ def test_the_image_holds_what_runs_and_nothing_else() -> None:
     )
 
     documents = {f"docs/{name}" for name in documents_door.NAMES}
-    assert kept == packages | documents | {"requirements.txt", "app.py", "version.py", "pyproject.toml", "clients"}
+    files = {"requirements.txt", "requirements-otel.txt", "pyproject.toml", "app.py", "version.py", "clients"}
+    assert kept == packages | documents | files
 
 
 def test_bare_make_lists_every_command() -> None:
@@ -216,4 +223,4 @@ def test_bare_make_lists_every_command() -> None:
     commands = re.findall(r"^make (\w+)", listed, re.MULTILINE)
 
     declared = re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
-    assert set(commands) == set(declared) - {"servers", "node", "chromium", "compiler"}
+    assert set(commands) == set(declared) - {"servers", "monitors", "node", "chromium", "compiler"}

@@ -203,13 +203,19 @@ async def test_what_socket_io_sends_is_left_as_it_is(front: Front, raw_client: a
         assert PAGE in (await answer.read()).decode()
 
 
-@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/./metrics", "/metrics?name=x"])
-async def test_metrics_are_not_for_everybody(front: Front, client: aiohttp.ClientSession, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/metrics", "//metrics", "/%6detrics", "/./metrics", "/metrics?name=x", "/metrics/", "/x/../metrics"),
+        *("/cluster", "/cluster/x", "/%63luster", "/admin", "/admin/", "/admin/index.html", "/socket.io/../admin/"),
+    ],
+)
+async def test_what_is_for_operators_is_not_passed_on(front: Front, client: aiohttp.ClientSession, path: str) -> None:
     address = front()
     url = URL(address + path, encoded=True)
     async with client.get(url) as answer:
         assert answer.status == HTTPStatus.NOT_FOUND
-        assert await answer.json() == {"success": False, "error": "Not found"}
+        assert await answer.json() == {"success": False, "error": "Not found", "code": "not_found"}
 
 
 async def test_a_head_request_is_answered_like_a_get_without_a_body(

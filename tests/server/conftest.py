@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,28 +71,37 @@ def replica_settings(exchange: Process, **changes: Any) -> ReplicaSettings:
     return ReplicaSettings(**{"host": "127.0.0.1", "port": 0, "exchange_url": url, "replica": "r1", **changes})
 
 
-@pytest.fixture
-async def served(exchange: Process, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
-    """A replica that knows its symbols and hears its bus; a test may change settings by indirect parameters."""
+@asynccontextmanager
+async def serving(exchange: Process, headers: Mapping[str, str] | None = None, **changes: Any) -> AsyncIterator[Served]:
+    """A replica that knows its symbols and hears its bus; with `headers` it lets in whoever asks whether it does."""
     bus_url = f"memory://test-{next(_numbers)}"
     bus, publisher = open_bus(bus_url), open_bus(bus_url)
-    replica = Replica(replica_settings(exchange, **getattr(request, "param", {})), bus)
+    replica = Replica(replica_settings(exchange, **changes), bus)
     served = Served("", publisher, replica)
     publisher.listen(RESUME_TOPIC, served.hear_resume)
     publisher.listen(REPAIR_TOPIC, lambda body: served.repair_asks.append(msgspec.json.decode(body, type=RepairAsk)))
     await bus.start()
     await publisher.start()
     served.url = url = f"http://127.0.0.1:{await replica.start()}"
-    await until(lambda: _ready(url), "the replica is ready and knows its symbols")
-    yield served
-    await replica.close()
-    await bus.close()
-    await publisher.close()
+    try:
+        await until(lambda: _ready(url, headers), "the replica is ready and knows its symbols")
+        yield served
+    finally:
+        await replica.close()
+        await bus.close()
+        await publisher.close()
 
 
-async def _ready(url: str) -> bool:
+@pytest.fixture
+async def served(exchange: Process, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    """A replica of the test's own; a test may change settings by indirect parameters."""
+    async with serving(exchange, **getattr(request, "param", {})) as replica:
+        yield replica
+
+
+async def _ready(url: str, headers: Mapping[str, str] | None) -> bool:
     async with (
-        aiohttp.ClientSession() as http,
+        aiohttp.ClientSession(headers=headers) as http,
         http.get(f"{url}/health/ready") as ready,
         http.get(f"{url}/symbols") as symbols,
     ):

@@ -306,7 +306,7 @@ async def test_a_client_that_reads_again_catches_up_and_is_not_let_go(served: Se
                 seen = seen[-200:] + await reader.read(65536)
                 wanted = {mark for mark in wanted if mark not in seen}
         await until(lambda: _is(served, "lagging_clients", 0), "caught up")
-        assert await metric(served, "conflated_messages_total") > 0
+        assert await metric(served, 'client_dropped_messages_total{reason="conflated"}') > 0
 
 
 async def test_frames_of_a_kilobyte_go_compressed_to_clients_that_can_read_them(served: Served) -> None:

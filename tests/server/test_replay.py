@@ -48,9 +48,13 @@ async def io_client(served: Served) -> AsyncIterator[Client]:
 
 async def metric(served: Served, name: str) -> float:
     async with aiohttp.ClientSession() as http, http.get(f"{served.url}/metrics") as answer:
-        found = re.search(rf"^tickcast_{name}(?:_total)? (\S+)$", await answer.text(), re.MULTILINE)
+        found = re.search(rf"^tickcast_{re.escape(name)}(?:_total)? (\S+)$", await answer.text(), re.MULTILINE)
     assert found, name
     return float(found[1])
+
+
+async def dropped_messages(served: Served, reason: str) -> float:
+    return await metric(served, f'client_dropped_messages_total{{reason="{reason}"}}')
 
 
 async def nothing_is_replayed(served: Served) -> bool:
@@ -284,7 +288,8 @@ async def test_a_slow_reader_slows_its_own_replay_and_misses_nothing(served: Ser
                     found.append(message["data"]["t"])
         assert found == list(range(1, count + 1))
         assert tickers == 1
-        assert (await metric(served, "conflated_messages"), await metric(served, "dropped_messages")) == (0, 0)
+        dropped = [await dropped_messages(served, reason) for reason in ("conflated", "buffer_full")]
+        assert dropped == [0, 0]
 
 
 async def test_a_client_that_reads_nothing_at_all_loses_its_replay_alone(

@@ -79,6 +79,17 @@ class Cluster:
             return False
 
 
+def ingestor_metric(cluster: Cluster, sample: str) -> list[float]:
+    """What each ingestor that has it says under `tickcast_<sample>`, labels included."""
+    found = []
+    for name, process in cluster.processes.items():
+        if name.startswith("ingestor"):
+            text = httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=2).text
+            lines = [line for line in text.splitlines() if line.startswith(f"tickcast_{sample} ")]
+            found += [float(line.rpartition(" ")[2]) for line in lines]
+    return found
+
+
 class NodeClient:
     """A process that runs one of our small Node scripts and what it printed so far."""
 

@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support.processes import wait_until
-from tests.system.cluster import Cluster, NodeClient
+from tests.system.cluster import Cluster, NodeClient, ingestor_metric
 from tests.system.test_faults import STREAM, TRADES, assert_complete
 
 
 def _handovers(cluster: Cluster, reason: str) -> float:
-    """How often the live ingestors have replaced a connection for this reason, as a replica tells."""
-    lines = httpx.get(f"http://127.0.0.1:{cluster.replica_ports[0]}/metrics").text.splitlines()
-    found = [line for line in lines if line.startswith("tickcast_upstream_handovers_total") and f'"{reason}"' in line]
-    return sum(float(line.rpartition(" ")[2]) for line in found)
+    """How often the ingestors have replaced a connection for this reason."""
+    return sum(ingestor_metric(cluster, f'upstream_handovers_total{{reason="{reason}"}}'))
 
 
 @pytest.mark.timeout(90)

@@ -223,8 +223,8 @@ async def test_many_who_ask_the_same_cost_the_exchange_one_request(serve: Serve)
     await client.get("/api/v3/ticker/24hr", symbol="BTCUSDT")
     assert client.exchange.status()["requests_total"] == before + 2
     text = (await client.http.get("/metrics")).text
-    assert "tickcast_rest_asked_total 2.0" in text
-    assert "tickcast_rest_shared_total 19.0" in text
+    assert "tickcast_binance_rest_upstream_requests_total 2.0" in text
+    assert "tickcast_binance_rest_shared_answers_total 19.0" in text
 
 
 async def test_each_address_has_its_own_weight_and_nobody_is_banned(serve: Serve) -> None:

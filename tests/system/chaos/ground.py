@@ -211,10 +211,13 @@ class Ground:
         return f"{name}: pid {pid} gone, {self.pids().get(name)} runs"
 
     async def handovers(self, reason: str) -> float:
-        """How often the live ingestors have replaced a connection for this reason, as a replica tells."""
-        text = (await self.http.get(f"http://{LOOPBACK}:{self.site.replica_ports[0]}/metrics")).text
-        lines = [line for line in text.splitlines() if line.startswith("tickcast_upstream_handovers_total")]
-        return sum(float(line.rpartition(" ")[2]) for line in lines if f'"{reason}"' in line)
+        """How often the ingestors have replaced a connection for this reason."""
+        name = f'tickcast_upstream_handovers_total{{reason="{reason}"}} '
+        total = 0.0
+        for port in self.site.ingestor_ports:
+            text = (await self.http.get(f"http://{LOOPBACK}:{port}/metrics")).text
+            total += sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))
+        return total
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = RECOVERY_S) -> None:
         """Return once `condition` (plain or async) holds. Raises NotHappenedError."""

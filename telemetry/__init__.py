@@ -1,0 +1,1 @@
+"""What a process tells of itself: figures for Prometheus, times of sampled messages, logs and traces."""

@@ -1,0 +1,48 @@
+"""How late the event loop is: what blocks it delays every client."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from telemetry.families import gauge, histograms
+from telemetry.histograms import Histogram
+
+EVERY_S: Final = 0.1
+
+
+class LoopLag:
+    """What the event loop has to carry, and how late it is for that.
+
+    One timer, every EVERY_S; uvloop's timers count in ms, so that up to 1 ms of lateness is theirs.
+    """
+
+    def __init__(self) -> None:
+        self._histogram = Histogram()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._wait()
+
+    def close(self) -> None:
+        """Stop."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def collect(self) -> Iterator[Metric]:
+        """The current figures."""
+        text = "How late timers of the event loop are, sampled every 100 ms"
+        yield gauge("tasks", "asyncio tasks of the process", len(asyncio.all_tasks()))
+        yield histograms("loop_lag_seconds", text, [], [((), self._histogram)])
+
+    def _wait(self) -> None:
+        # Not `loop.time()`: uvloop looks at the clock once a turn, which is what is measured here.
+        due = time.monotonic() + EVERY_S
+        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._ring, due)
+
+    def _ring(self, due: float) -> None:
+        self._histogram.observe(max(0.0, time.monotonic() - due))
+        self._wait()

@@ -103,7 +103,7 @@ class Replica:
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
         self.exposition = Exposition("replica")
         """What `/metrics` shows."""
-        self._loop_lag = LoopLag()
+        self._loop_lag = LoopLag(self._delivery.journeys.sampler.hasten)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:

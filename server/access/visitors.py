@@ -71,10 +71,12 @@ ANYONE: Final = Grant()
 class Visitor:
     """One client's address and grant; its connections carry it for as long as they live."""
 
-    __slots__ = ("address", "grant", "refusal")
+    __slots__ = ("address", "grant", "refusal", "refused_total")
 
     def __init__(self, address: str, grant: Grant = ANYONE) -> None:
         self.address = address
         self.grant = grant
         self.refusal: UnauthorizedError | None = None
         """Why a Socket.IO client may not connect, unless its CONNECT packet shows better credentials."""
+        self.refused_total = 0
+        """How often its credentials were refused."""

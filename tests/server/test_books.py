@@ -293,7 +293,7 @@ class Wire(asyncio.Transport):
     """The outermost edge: a socket whose other end does not read until it is told to."""
 
     def __init__(self) -> None:
-        super().__init__(Visitor("127.0.0.1"))
+        super().__init__()
         self.outbox: Outbox | None = None
         self.unread = bytearray()
         self.received = bytearray()

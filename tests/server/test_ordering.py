@@ -72,7 +72,7 @@ class Wire(asyncio.Transport):
     """The outermost edge: a socket whose other end reads, or does not."""
 
     def __init__(self) -> None:
-        super().__init__(Visitor("127.0.0.1"))
+        super().__init__()
         self.outbox: Outbox | None = None
         self.reading = True
         self.unread = bytearray()

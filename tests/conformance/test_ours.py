@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import aiohttp
+import msgspec
 import pytest
 
 from server.doors.session import HARD_LIMIT_BYTES
@@ -121,3 +122,23 @@ async def test_a_binary_message_of_a_client_that_speaks_text_ends_its_session(
         await ws.send_str("40")
         await ws.send_bytes(b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x91\xa7message")  # a packet as MessagePack
         assert '42["message-back"]' not in await until_closed(ws)
+
+
+async def test_attachments_reach_a_client_that_speaks_messagepack_in_one_message(
+    ours: Target, http: aiohttp.ClientSession
+) -> None:
+    assert ours.app is not None
+    async with http.ws_connect(websocket(ours.socket)) as ws:
+        await ws.send_bytes(msgspec.msgpack.encode({"type": 0, "nsp": "/"}))
+        packets: list[dict[str, object]] = []
+        while len(packets) < 3:
+            message = await ws.receive(timeout=WAIT_S)
+            if message.type is aiohttp.WSMsgType.BINARY:
+                packets.append(msgspec.msgpack.decode(message.data))
+            if len(packets) == 2:
+                await ours.app.emit("x", {"a": [b"\x01", b"\x02"]})
+    assert [packet["type"] for packet in packets] == [0, 2, 2]
+    assert packets[1:] == [
+        {"type": 2, "nsp": "/", "data": ["auth", {}]},
+        {"type": 2, "nsp": "/", "data": ["x", {"a": [b"\x01", b"\x02"]}]},
+    ]

@@ -347,4 +347,5 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         elif len(kept) < MAX_BEHIND_CONNECT:
             kept.append(part)
         else:
+            self.eio.delivery.slow_consumers_total += 1
             self.eio.sockets[eio_sid].let_go()

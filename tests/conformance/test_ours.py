@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from server.doors.session import HARD_LIMIT_BYTES
+from server.doors.socket_server import MAX_BEHIND_CONNECT
 from tests.conformance.peers import WAIT_S, Peer, get, next_text, opened, polling, post, until_closed, websocket
 from tests.conformance.targets import LONG, MAX_PAYLOAD, Target, our_servers
 from tests.server.conftest import until
@@ -113,6 +114,22 @@ async def test_what_is_sent_while_a_handler_decides_goes_out_behind_its_answer(
         decided.set()
         assert str(await peer.receive()).startswith("4/closed,")
         assert await peer.receive() == '2["to everybody"]'
+
+
+async def test_a_client_whose_handler_decides_too_long_is_let_go(ours: Target, http: aiohttp.ClientSession) -> None:
+    app = ours.app
+    assert app is not None
+
+    async def connect(sid: str, _environ: object, _auth: object) -> None:
+        for number in range(MAX_BEHIND_CONNECT + 1):
+            await app.emit("kept", number, to=sid, namespace="/slow")
+
+    app.on("connect", connect, namespace="/slow")
+    async with http.ws_connect(websocket(ours.socket)) as ws:
+        await ws.send_str("40/slow,")
+        assert not [text for text in await until_closed(ws) if "kept" in text]
+        assert ws.close_code == 4008
+    assert app.eio.delivery.slow_consumers_total == 1
 
 
 async def test_a_binary_message_of_a_client_that_speaks_text_ends_its_session(

@@ -7,6 +7,7 @@ import asyncio
 import base64
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import engineio.packet
@@ -18,6 +19,7 @@ from server.access.visitors import Visitor
 from server.connections import CloseReason
 from server.delivery import Outbox
 from server.doors.polling import NOOP, PYTHON_CLIENT_PACKETS, SEPARATOR, Polling
+from server.doors.redundant import open_redundant
 from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
 from server.handshake import take_over
@@ -159,7 +161,7 @@ class EngineSocket:
         A second WebSocket is accepted and closed, as by the reference server.
         """
         if self.upgraded or self._ws is not None:
-            return take_over(request, self._open_redundant)
+            return take_over(request, partial(open_redundant, self.server.delivery))
 
         def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
             self._probe = _PROBE_EXPECTED
@@ -284,19 +286,6 @@ class EngineSocket:
             max_bytes=HARD_LIMIT_BYTES,
             deflate=deflate,
         )
-
-    def _open_redundant(self, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
-        ws = WebSocket(
-            transport,
-            self.server.delivery,
-            on_message=lambda _message: None,
-            on_lost=lambda: None,
-            on_slow=transport.abort,
-            max_bytes=HARD_LIMIT_BYTES,
-            deflate=deflate,
-        )
-        ws.close()
-        return ws
 
     def _move_over(self, ws: WebSocket) -> None:
         """From now on everything goes to the WebSocket, first what waited for the next poll."""

@@ -133,6 +133,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         self.on_connected = on_connected
         self.on_event = on_event
         self._partials: dict[EngineSocket, Partial] = {}
+        """What clients have sent without all of its attachments."""
+        self._unsent: dict[EngineSocket, Partial] = {}
+        """What clients that speak MessagePack are sent, likewise."""
         self._behind_connect: dict[str, list[engineio.packet.Packet]] = {}
         """What is sent to a session while a handler decides about its CONNECT: it goes out behind the answer."""
         self.greeters: dict[str, Callable[[str], None]] = {}
@@ -371,6 +374,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         session = self.eio.sockets.get(eio_sid)
         if session is not None:
             self._partials.pop(session, None)
+            self._unsent.pop(session, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _send_packet(self, eio_sid: str, pkt: socketio.packet.Packet) -> None:
@@ -388,10 +392,25 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def _send_eio_packet(self, eio_sid: str, eio_pkt: engineio.packet.Packet) -> None:
         """Send what the manager encoded for everybody; again for a client that speaks MessagePack."""
         session = self.eio.sockets.get(eio_sid)
-        if session is not None and session.is_binary and isinstance(eio_pkt.data, str):
-            await self._send_packet(eio_sid, self.packet_class(encoded_packet=eio_pkt.data))
-        else:
+        if session is None or not session.is_binary:
             await self._send_part(eio_sid, eio_pkt)
+            return
+        packet = self._whole(session, eio_pkt.data)
+        if packet is not None:
+            encoded = msgpack.encode_packet(packet.type, packet.data, packet.namespace, packet.id)
+            await self._send_part(eio_sid, engineio.packet.Packet(engineio.packet.MESSAGE, encoded))
+
+    def _whole(self, session: EngineSocket, part: str | bytes) -> Packet | None:
+        """The packet that `part` completes; the parts of one come one right after the other."""
+        if isinstance(part, str):
+            packet = decode_packet(part)
+            if packet.attachments:
+                self._unsent[session] = Partial(packet)
+            return None if packet.attachments else packet
+        whole = self._unsent[session].add(part)
+        if whole is not None:
+            del self._unsent[session]
+        return whole
 
     async def _send_part(self, eio_sid: str, part: engineio.packet.Packet, *, is_answer: bool = False) -> None:
         """Send one message, or keep it until a handler has decided about the client's CONNECT."""
@@ -401,4 +420,5 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         elif len(kept) < MAX_BEHIND_CONNECT:
             kept.append(part)
         else:
+            self.eio.delivery.slow_consumers_total += 1
             self.eio.sockets[eio_sid].let_go()

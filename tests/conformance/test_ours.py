@@ -4,9 +4,11 @@ import asyncio
 import json
 
 import aiohttp
+import msgspec
 import pytest
 
 from server.doors.session import HARD_LIMIT_BYTES
+from server.doors.socket_server import MAX_BEHIND_CONNECT
 from tests.conformance.peers import WAIT_S, Peer, get, next_text, opened, polling, post, until_closed, websocket
 from tests.conformance.targets import LONG, MAX_PAYLOAD, Target, our_servers
 from tests.server.conftest import until
@@ -114,6 +116,22 @@ async def test_what_is_sent_while_a_handler_decides_goes_out_behind_its_answer(
         assert await peer.receive() == '2["to everybody"]'
 
 
+async def test_a_client_whose_handler_decides_too_long_is_let_go(ours: Target, http: aiohttp.ClientSession) -> None:
+    app = ours.app
+    assert app is not None
+
+    async def connect(sid: str, _environ: object, _auth: object) -> None:
+        for number in range(MAX_BEHIND_CONNECT + 1):
+            await app.emit("kept", number, to=sid, namespace="/slow")
+
+    app.on("connect", connect, namespace="/slow")
+    async with http.ws_connect(websocket(ours.socket)) as ws:
+        await ws.send_str("40/slow,")
+        assert not [text for text in await until_closed(ws) if "kept" in text]
+        assert ws.close_code == 4008
+    assert app.eio.delivery.slow_consumers_total == 1
+
+
 async def test_a_binary_message_of_a_client_that_speaks_text_ends_its_session(
     ours: Target, http: aiohttp.ClientSession
 ) -> None:
@@ -121,3 +139,23 @@ async def test_a_binary_message_of_a_client_that_speaks_text_ends_its_session(
         await ws.send_str("40")
         await ws.send_bytes(b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x91\xa7message")  # a packet as MessagePack
         assert '42["message-back"]' not in await until_closed(ws)
+
+
+async def test_attachments_reach_a_client_that_speaks_messagepack_in_one_message(
+    ours: Target, http: aiohttp.ClientSession
+) -> None:
+    assert ours.app is not None
+    async with http.ws_connect(websocket(ours.socket)) as ws:
+        await ws.send_bytes(msgspec.msgpack.encode({"type": 0, "nsp": "/"}))
+        packets: list[dict[str, object]] = []
+        while len(packets) < 3:
+            message = await ws.receive(timeout=WAIT_S)
+            if message.type is aiohttp.WSMsgType.BINARY:
+                packets.append(msgspec.msgpack.decode(message.data))
+            if len(packets) == 2:
+                await ours.app.emit("x", {"a": [b"\x01", b"\x02"]})
+    assert [packet["type"] for packet in packets] == [0, 2, 2]
+    assert packets[1:] == [
+        {"type": 2, "nsp": "/", "data": ["auth", {}]},
+        {"type": 2, "nsp": "/", "data": ["x", {"a": [b"\x01", b"\x02"]}]},
+    ]

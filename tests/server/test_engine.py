@@ -61,7 +61,7 @@ def test_what_is_called_inside_of_foreign_code_is_still_there() -> None:
     assert _parameters(server._handle_event) == ["self", "eio_sid", "namespace", "id", "data"]
     assert _parameters(server._handle_ack) == ["self", "eio_sid", "namespace", "id", "data"]
     assert _parameters(server._handle_disconnect) == ["self", "eio_sid", "namespace", "reason"]
-    assert _parameters(socketio.packet.Packet.add_attachment) == ["self", "attachment"]
+    assert _parameters(engine.send_packet) == ["self", "sid", "pkt"]
     assert _parameters(RequestHandler.connection_lost) == ["self", "exc"]
     assert {"_message_tail", "_current_request"} <= set(RequestHandler.__slots__)
     assert _parameters(web.Request._cancel) == ["self", "exc"]

@@ -1,0 +1,25 @@
+"""A WebSocket that nobody needs: accepted and closed, as by the reference server (Engine.IO protocol 4, "Upgrade")."""
+
+import asyncio
+from typing import Final
+
+from server.delivery import Delivery
+from server.websocket import WebSocket
+
+_MAX_BYTES: Final = 1024
+"""What the client says is not heard."""
+
+
+def open_redundant(delivery: Delivery, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+    """The WebSocket on `transport`, which closes at once."""
+    ws = WebSocket(
+        transport,
+        delivery,
+        on_message=lambda _message: None,
+        on_lost=lambda: None,
+        on_slow=transport.abort,
+        max_bytes=_MAX_BYTES,
+        deflate=deflate,
+    )
+    ws.close()
+    return ws

@@ -19,7 +19,7 @@ from bus.nats_values import SEEN_SID, SeenStore
 from bus.nats_wire import Received
 from bus.supervision import stay_connected
 from bus.tls import SYSTEM_TRUST, BusTls
-from bus.trouble import trouble_of
+from bus.trouble import shown, trouble_of
 from market.messages import Message
 from market.streams import StreamName
 
@@ -225,7 +225,7 @@ class NatsBus(BusEnd):
             self.trouble = trouble_of(error, (NotAuthorizedError,))
             if (held_back := self._connect_errors.admit()) is not None:
                 self._log.warning(
-                    "the bus cannot connect", trouble=self.trouble, error=repr(error), held_back=held_back
+                    "the bus cannot connect", trouble=self.trouble, error=shown(error), held_back=held_back
                 )
             return 0.0
         finally:

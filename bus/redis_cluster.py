@@ -22,7 +22,7 @@ from bus.loglimit import LogLimit
 from bus.redis_link import SHARDED, Command, PushHandler, Reply
 from bus.redis_node import REFUSALS, RedisNode
 from bus.redis_url import CONNECT_TIMEOUT_S, Address, RedisUrl, ask_once
-from bus.trouble import trouble_of
+from bus.trouble import shown, trouble_of
 
 SLOTS: Final = 16_384
 REFRESH_S: Final = 15.0
@@ -145,7 +145,7 @@ class RedisCluster:
                     self._log.warning(
                         "no node tells who owns the slots",
                         trouble=self._map_trouble,
-                        error=repr(error),
+                        error=shown(error),
                         held_back=held_back,
                     )
             await asyncio.sleep(REFRESH_TROUBLED_S)

@@ -12,7 +12,7 @@ from bus.loglimit import LogLimit
 from bus.redis_link import CHANNELS, Command, CommandLink, Link, PushHandler, PushLink, Reply, Verbs, ignore_moved
 from bus.redis_url import CONNECT_TIMEOUT_S
 from bus.supervision import stay_connected
-from bus.trouble import trouble_of
+from bus.trouble import shown, trouble_of
 
 REFUSALS: Final = (AuthenticationError, NoPermissionError)
 """What redis-py raises where a server refuses a user, or what it asks for."""
@@ -121,7 +121,7 @@ class RedisNode:
             self.trouble = trouble_of(error, REFUSALS)
             if (held_back := self._connect_errors.admit()) is not None:
                 self._log.warning(
-                    "the bus cannot connect", trouble=self.trouble, error=repr(error), held_back=held_back
+                    "the bus cannot connect", trouble=self.trouble, error=shown(error), held_back=held_back
                 )
             return 0.0
         finally:

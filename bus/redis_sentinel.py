@@ -12,6 +12,7 @@ from bus.loglimit import LogLimit
 from bus.redis_link import PushHandler
 from bus.redis_node import RedisNode
 from bus.redis_url import Address, RedisUrl, find_master
+from bus.trouble import shown
 
 CHECK_S: Final = 2.0
 """How often the Sentinels are asked whether the master is still the one, in s."""
@@ -52,7 +53,7 @@ class SentinelNode(RedisNode):
                 master = await find_master(self._url)
             except (OSError, RedisError) as error:
                 if (held_back := self._errors.admit()) is not None:
-                    _log.warning("no Sentinel answers", error=repr(error), held_back=held_back)
+                    _log.warning("no Sentinel answers", error=shown(error), held_back=held_back)
                 continue
             if self.connected and master != self._master:
                 _log.warning("the Sentinels name another master", master=str(master), before=str(self._master))

@@ -25,6 +25,11 @@ def trouble_of(error: BaseException, refusals: tuple[type[BaseException], ...]) 
     return "the server does not answer" if any(isinstance(each, TimeoutError) for each in met) else "no connection"
 
 
+def shown(error: BaseException) -> str:
+    """An error for the log: what kind it is and what it says, which repr leaves out of redis-py's."""
+    return f"{type(error).__name__}: {error}"
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, and those that client libraries raised it from."""
     following: BaseException | None = error

@@ -22,6 +22,7 @@ from bus.base import Bus, retry_delay_s
 from bus.loglimit import LogLimit
 from bus.redis_url import RedisUrl
 from bus.tls import BusTls
+from bus.trouble import shown
 from server.doors.control_signing import ControlSigning, Flaw, RefusedRequestError
 
 PING_AFTER_S: Final = 2.0
@@ -85,10 +86,10 @@ class ControlPlane(AsyncPubSubManager):  # type: ignore[misc] # socketio ships n
                 else:
                     yield request
 
-    def _drop(self, why: str, error: Exception | None = None) -> None:
+    def _drop(self, why: str) -> None:
         self.dropped_total += 1
         if (held_back := self._faults.admit()) is not None:
-            log.warning("control request dropped", why=why, error=repr(error), held_back=held_back)
+            log.warning("control request dropped", why=why, held_back=held_back)
 
     def _note_refusal(self, error: RefusedRequestError) -> None:
         # Neither body nor signature: whoever reads the log need not be able to repeat the request.
@@ -139,7 +140,7 @@ class RedisControlPlane(ControlPlane):
         try:
             await self._redis.publish(CONTROL_TOPIC, body)
         except (redis.exceptions.RedisError, OSError) as error:
-            self._drop("Redis did not take it", error)
+            self._drop(shown(error))
 
     async def _bodies(self) -> AsyncGenerator[bytes, None]:
         failures = attempts = 0
@@ -154,7 +155,7 @@ class RedisControlPlane(ControlPlane):
                     yield body
             except Exception as error:  # noqa: BLE001 # whatever it was, staying deaf would be worse
                 if (held_back := self._losses.admit()) is not None:
-                    log.warning("control plane lost", error=repr(error), held_back=held_back)
+                    log.warning("control plane lost", error=shown(error), held_back=held_back)
             finally:
                 client, self._redis = self._redis, None
                 await _disconnect(pubsub, client)

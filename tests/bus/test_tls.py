@@ -84,9 +84,10 @@ async def test_an_end_connects_by_itself_once_its_password_is_right(tmp_path: Pa
 
 async def test_a_server_that_wants_a_client_certificate_gets_one(secrets: Secrets, tmp_path: Path) -> None:
     own = BusTls(secrets.ca, secrets.directory / "client.pem", secrets.directory / "client.key")
-    with secured_redis(secrets, tmp_path, "--tls-auth-clients", "yes") as server:
+    # With TLS 1.3 a client learns of it after its handshake only, amid whatever it does then.
+    with secured_redis(secrets, tmp_path, "--tls-auth-clients", "yes", "--tls-protocols", "TLSv1.2") as server:
         url = url_of(server, secrets, "replica")
-        assert (await in_vain(url, trust(secrets)))[0] in ("no encrypted connection comes about", "no connection")
+        assert (await in_vain(url, trust(secrets)))[0] == "no encrypted connection comes about"
         async with end_on(url, tls=own) as end:
             await connected(end)
 

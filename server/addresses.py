@@ -26,14 +26,17 @@ class ProxyPolicy:
         """The address of the client behind `request`."""
         peer = request.remote or ""
         told = request.headers.get("X-Real-IP", "")
-        if not told or not self._trusts(peer):
+        if not told or not self.trusts(peer):
             return peer
         try:
             return str(ip_address(told))
         except ValueError:
             return peer
 
-    def _trusts(self, peer: str) -> bool:
+    def trusts(self, peer: str) -> bool:
+        """Whether `peer` is one of our proxies."""
+        if not self._networks:
+            return False
         try:
             address = ip_address(peer)
         except ValueError:

@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 from market.streams import StreamName
 from server.backlog import BUFFER_BYTES, AfterGap, Backlog
+from server.connections import CloseReason
+from server.deadlines import Deadlines
 from server.encodings import Encoding
 from server.frames import Batch
 
@@ -14,6 +16,8 @@ HIGH_WATER_BYTES: Final = 64 * 1024
 LOW_WATER_BYTES: Final = 16 * 1024
 LAG_LIMIT_S: Final = 30.0
 """How long a client may lag before it is let go, in s."""
+MESSAGE_LIMIT_S: Final = 10.0
+"""How long a client may take to finish a message that it began to send, in s."""
 _CHECK_S: Final = 1.0
 
 
@@ -37,6 +41,7 @@ class Delivery:
         *,
         buffer_bytes: int = BUFFER_BYTES,
         lag_limit_s: float = LAG_LIMIT_S,
+        message_limit_s: float = MESSAGE_LIMIT_S,
     ) -> None:
         self._interval_s = flush_interval_ms / 1000
         self._groups: list[Flushable] = []
@@ -53,6 +58,9 @@ class Delivery:
         self.conflated_total = 0
         self.dropped_total = 0
         self.slow_consumers_total = 0
+        self.unfinished = Deadlines[Sender](message_limit_s, self._let_go_of_a_sender)
+        """Clients in the middle of a message of theirs."""
+        self.slow_senders_total = 0
 
     def new_backlog(self) -> Backlog:
         """What a client that begins to lag is owed: nothing yet."""
@@ -125,12 +133,23 @@ class Delivery:
         self.writes_total += writes
         self.bytes_total += size
 
+    def _let_go_of_a_sender(self, sender: "Sender") -> None:
+        self.slow_senders_total += 1
+        sender.turn_away(CloseReason.SLOW_SENDER)
+
     def _let_go_of_the_slow(self) -> None:
         loop = asyncio.get_running_loop()
         self._check = loop.call_later(_CHECK_S, self._let_go_of_the_slow) if self._lagging else None
         limit = loop.time() - self._lag_limit_s
         for lagger in [lagger for lagger, since in self._lagging.items() if since < limit]:
             lagger.let_go()
+
+
+class Sender(Protocol):
+    """A client's receiving side, as far as unfinished messages go."""
+
+    def turn_away(self, reason: CloseReason) -> None:
+        """Close the client, and read nothing more of it."""
 
 
 class Lagger(Protocol):

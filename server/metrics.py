@@ -9,6 +9,8 @@ from prometheus_client.registry import Collector
 
 from binance.rest import RestClient
 from bus.base import Bus
+from server.access.over_quota import Reason
+from server.access.quotas import Quotas
 from server.delivery import Delivery
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
@@ -41,6 +43,7 @@ class ReplicaMetrics(Collector):
         rest: RestClient,
         history: History,
         replays: Replays,
+        quotas: Quotas,
     ) -> None:
         self._hub = hub
         self._bus = bus
@@ -53,6 +56,7 @@ class ReplicaMetrics(Collector):
         self._rest = rest
         self._history = history
         self._replays = replays
+        self._quotas = quotas
         self._liveness = liveness
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -101,6 +105,7 @@ class ReplicaMetrics(Collector):
         yield _counter("refusals_malformed", "Refusals of books not understood", hub.books.invalid_total)
         yield from self._arbitration()
         yield from self._ingestors()
+        yield from self._limits()
         yield _gauge("replays", "Replays that clients receive now", len(self._replays))
         replayed = self._replays.figures
         yield _counter("replays_started", "Replays that began", replayed.started_total)
@@ -117,6 +122,18 @@ class ReplicaMetrics(Collector):
         connections.add_metric(["json", "websocket"], self._json_door.connections)
         connections.add_metric(["binance", "websocket"], self._binance_door.connections)
         yield connections
+
+    def _limits(self) -> Iterator[Metric]:
+        """What was refused because somebody had used up what they may; docs/quotas.md has the reasons."""
+        quotas = self._quotas
+        refused = CounterMetricFamily("tickcast_refused", "What was refused, by the limit it met", labels=["reason"])
+        counts = {**quotas.refused, Reason.SLOW_MESSAGE.value: self._delivery.slow_senders_total}
+        for reason in Reason:
+            refused.add_metric([reason.value], counts.get(reason.value, 0))
+        yield refused
+        yield _gauge("addresses", "Client addresses that are remembered", quotas.addresses)
+        yield _counter("addresses_forgotten", "Addresses forgotten to make room for others", quotas.forgotten_total)
+        yield _counter("quota_news_malformed", "Announcements of use that were not understood", quotas.invalid_total)
 
     def _ingestors(self) -> Iterator[Metric]:
         """What the live ingestors say of their memory and their books, added up: a label each would have no bound."""

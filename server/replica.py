@@ -8,6 +8,7 @@ from aiohttp import web
 from binance.rest import RestClient
 from bus.base import Bus
 from server.access.gate import Gate
+from server.access.quotas import Quotas
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
@@ -21,7 +22,7 @@ from server.doors.rest import Identity, RestDoor
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
 from server.history import History
-from server.http_log import http_log
+from server.http_server import Patience, PatientRunner
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
@@ -49,6 +50,7 @@ class Replica:
             settings.flush_interval_ms,
             buffer_bytes=settings.client_buffer_bytes,
             lag_limit_s=settings.slow_consumer_s,
+            message_limit_s=settings.request_timeout_s,
         )
         self._hub = Hub(bus, settings.name, self._delivery, always=settings.default_tickers)
         self._catalogs = Catalogs(venues, self._hub.follow)
@@ -57,8 +59,9 @@ class Replica:
         self._is_allowed_origin = is_allowed_origin = origin_policy(settings.cors_origins)
         self._proxies = ProxyPolicy(settings.trusted_proxies)
         gate = Gate(self._proxies)
+        self._quotas = quotas = Quotas(settings, bus, settings.name)
         self._binance = BinanceDoor(
-            self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate
+            self._hub, self._catalogs, self._delivery, is_allowed_origin=is_allowed_origin, gate=gate, quotas=quotas
         )
         self._replays = Replays(Recordings(settings.recordings))
         self._json = JsonDoor(
@@ -69,6 +72,7 @@ class Replica:
             replays=self._replays,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            quotas=quotas,
         )
         self._door = SocketIODoor(
             self._hub,
@@ -83,19 +87,20 @@ class Replica:
             bus_url=settings.resolved_bus_url,
             is_allowed_origin=is_allowed_origin,
             gate=gate,
+            quotas=quotas,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
         """Listen and serve; the port. Serves also while bus and exchange are away."""
-        runner = self._runner = web.AppRunner(
-            self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
-        )
+        patience = Patience(self._quotas, self._proxies)
+        runner = self._runner = PatientRunner(self._app(), patience, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         site = web.TCPSite(runner, self._settings.host, self._settings.port, backlog=4096)
         self._catalogs.start()
         self._liveness.start()
+        self._quotas.start()
         self._door.start()
         await self._hub.start()
         await site.start()
@@ -108,6 +113,7 @@ class Replica:
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
         await self._hub.close()
         await self._liveness.close()
+        await self._quotas.close()
         await self._catalogs.close()
         if self._runner:
             await self._runner.cleanup()
@@ -121,7 +127,7 @@ class Replica:
     def _app(self) -> web.Application:
         settings = self._settings
         proxies = self._proxies
-        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies)])
+        app = web.Application(middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies, self._quotas)])
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
         metrics = ReplicaMetrics(
@@ -137,6 +143,7 @@ class Replica:
             rest=self._rest,
             history=self._history,
             replays=self._replays,
+            quotas=self._quotas,
         )
         RestDoor(
             hub=self._hub,

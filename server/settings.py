@@ -9,12 +9,13 @@ from pydantic_settings import NoDecode
 
 from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_separated
 from bus.settings import BusSettings
+from server.access.settings import QuotaSettings
 from server.addresses import ProxyPolicy
 from server.backlog import BUFFER_BYTES
 from server.delivery import LAG_LIMIT_S
 
 
-class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings):
+class ReplicaSettings(BusSettings, ExchangeSettings, DefaultSymbolsSettings, QuotaSettings):
     """One replica; the README has the table."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104 # a server in a container

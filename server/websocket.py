@@ -15,6 +15,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.protocol import Protocol as Parser
 from websockets.protocol import Side, State
 
+from server.access.stays import Stay, Verdict
 from server.client_frames import whole_message
 from server.connections import CloseReason
 from server.delivery import Delivery, Outbox
@@ -24,6 +25,8 @@ CLOSE_TIMEOUT_S: Final = 2.0
 _HEAD_BYTES: Final = 2
 _MEDIUM: Final = 126
 _LARGE: Final = 127
+_SLICE_BYTES: Final = 8 * 1024
+"""How much of what came at once is handled in one turn of the loop, so that a flood of frames delays nobody else."""
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _HEARTBEATS: Final = frozenset({Opcode.PING, Opcode.PONG})
 
@@ -37,12 +40,15 @@ class WebSocket(asyncio.Protocol):
     permessage-deflate was negotiated, without context takeover for what the client sends.
 
     Nothing is read from a client that lags, so that answers cannot pile up, nor while its door holds it.
+    Frames that are no whole messages are charged to the client's `stay`; a message that is begun must be
+    finished in time.
     """
 
     __slots__ = (
         "_closing",
         "_deflate",
         "_is_held",
+        "_is_scheduled",
         "_max_bytes",
         "_on_lost",
         "_on_message",
@@ -50,7 +56,10 @@ class WebSocket(asyncio.Protocol):
         "_on_pong",
         "_over",
         "_parser",
+        "_stay",
         "_transport",
+        "_unfinished",
+        "_unread",
         "outbox",
     )
 
@@ -58,6 +67,7 @@ class WebSocket(asyncio.Protocol):
         self,
         transport: asyncio.Transport,
         delivery: Delivery,
+        stay: Stay,
         *,
         on_message: Callable[[str | bytes], None],
         on_lost: Callable[[], None],
@@ -68,6 +78,10 @@ class WebSocket(asyncio.Protocol):
         deflate: bool,
     ) -> None:
         self._transport = transport
+        self._stay = stay
+        self._unfinished = delivery.unfinished
+        self._unread = b""
+        """What came, and waits for the loop to turn."""
         self._on_pong = on_pong
         self._on_ping = on_ping
         self._on_message = on_message
@@ -76,6 +90,8 @@ class WebSocket(asyncio.Protocol):
         self._deflate = deflate
         self._parser: _Incoming | None = None
         self._is_held = False
+        self._is_scheduled = False
+        """Whether the next slice of what came will be handled when the loop has turned."""
         self._closing = False
         self._over = False
         self.outbox = Outbox(transport, delivery, on_slow, deflate=deflate)
@@ -84,12 +100,37 @@ class WebSocket(asyncio.Protocol):
         """Take what the client sent (asyncio.Protocol)."""
         if self._over:
             return
-        if self._parser is None and (message := whole_message(data, self._max_bytes)) is not None:
+        if self._unread:
+            self._unread += data
+        elif self._parser is None and (message := whole_message(data, self._max_bytes)) is not None:
             self._on_message(message)
+        elif len(data) <= _SLICE_BYTES:
+            self._take(data)
+        else:
+            self._unread = data
+            self._take_slice()
+
+    def _take_slice(self) -> None:
+        """Handle a part of what came, and the next one when the loop has turned, unless the client is not heard now."""
+        self._is_scheduled = False
+        if self._over or not self._unread or self._is_deaf:
             return
+        data, self._unread = self._unread[:_SLICE_BYTES], self._unread[_SLICE_BYTES:]
+        self._take(data)
+        self._set_reading()
+
+    def _take(self, data: bytes) -> None:
+        is_new = self._parser is None
         parser = self._parser or _Incoming(self._max_bytes, deflate=self._deflate)
         messages = parser.feed(data)
         self._parser = None if parser.is_idle else parser
+        if not is_new and (messages or parser.is_idle):
+            self._unfinished.stop(self)
+        if not parser.is_idle and (is_new or messages):
+            self._unfinished.start(self)
+        if parser.others and self._stay.fragments(parser.take_others()) is Verdict.FLOOD:
+            self.turn_away(CloseReason.TOO_MANY_REQUESTS)
+            return
         if not self._closing:
             for reply in parser.replies:
                 self.outbox.write(reply)
@@ -114,6 +155,8 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """The connection is over (asyncio.Protocol)."""
+        self._over = True
+        self._unfinished.stop(self)
         self.outbox.close()
         on_lost, self._on_lost = self._on_lost, None
         if on_lost:
@@ -148,47 +191,73 @@ class WebSocket(asyncio.Protocol):
         self.close(reason)
         self._end()
 
+    def turn_away(self, reason: CloseReason) -> None:
+        """End a client that sends too much, or too slowly: a close frame, after which nothing of it is read."""
+        self.close(reason)
+        if self._over:
+            return
+        self._stop()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._transport.write_eof()
+
+    @property
+    def _is_deaf(self) -> bool:
+        return self._is_held or self.outbox.lags
+
     def _set_reading(self) -> None:
         if self._transport.is_closing():
             return
-        if self._is_held or self.outbox.lags:
+        if self._is_deaf or self._unread:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+        if self._unread and not self._is_deaf and not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._take_slice)
 
     def _end(self) -> None:
         """Send what is written, then end the connection."""
         if self._over:
             return
-        self._over = True
-        self.outbox.flush()
-        self.outbox.close()
+        self._stop()
         self._transport.close()
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def _stop(self) -> None:
+        """Send what is written, and nothing more."""
+        self._over = True
+        self._unread = b""
+        self._unfinished.stop(self)
+        self.outbox.flush()
+        self.outbox.close()
 
 
 class _Incoming:
     """Parses a client's frames; idle again when neither a frame nor a message is unfinished."""
 
-    __slots__ = ("_boundary", "_fragments", "_heartbeats", "_is_text", "_parser", "is_over", "replies")
+    __slots__ = ("_begun", "_boundary", "_heartbeats", "_is_text", "_parser", "is_over", "others", "replies")
 
     def __init__(self, max_bytes: int, *, deflate: bool) -> None:
         self._parser = Parser(Side.SERVER, state=State.OPEN, max_size=max_bytes)
         if deflate:
             self._parser.extensions = [PerMessageDeflate(True, True, 15, 15)]  # noqa: FBT003 # websockets' signature
         self._boundary = _Boundary()
-        self._fragments: list[bytes] = []
+        self._begun: bytearray | None = None
+        """What came of a message in fragments."""
         self._is_text = True
         self._heartbeats: list[WireFrame] = []
         self.replies: list[bytes] = []
         """Pongs and close frames to send."""
+        self.others = 0
+        """Frames that were no whole messages, since `take_others`."""
         self.is_over = False
         """Whether the connection must end: closing handshake complete, or protocol broken."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost with this parser."""
-        return self._boundary.is_whole and not self._fragments and not self.is_over
+        return self._boundary.is_whole and self._begun is None and not self.is_over
 
     def feed(self, data: bytes) -> list[str | bytes]:
         """The messages that `data` completes."""
@@ -200,10 +269,16 @@ class _Incoming:
                 self._take(event, messages)
             elif isinstance(event, WireFrame) and event.opcode in _HEARTBEATS:
                 self._heartbeats.append(event)
+                self.others += 1
         sent = self._parser.data_to_send()
         self.is_over = self.is_over or b"" in sent  # the sans-I/O core asks for the end of the stream
         self.replies = [part for part in sent if part]
         return messages
+
+    def take_others(self) -> int:
+        """How many frames came since the last time that were no whole messages."""
+        others, self.others = self.others, 0
+        return others
 
     def take_heartbeats(self) -> list[WireFrame]:
         """The pings and pongs that came since the last time."""
@@ -213,11 +288,14 @@ class _Incoming:
     def _take(self, frame: WireFrame, messages: list[str | bytes]) -> None:
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        self._fragments.append(bytes(frame.data))
-        if not frame.fin:
-            return
-        data = b"".join(self._fragments)
-        self._fragments.clear()
+        if self._begun is not None or not frame.fin:
+            self.others += 1
+            self._begun = self._begun or bytearray()
+            self._begun += frame.data
+            if not frame.fin:
+                return
+        data = bytes(frame.data if self._begun is None else self._begun)
+        self._begun = None
         try:
             messages.append(data.decode() if self._is_text else data)
         except UnicodeDecodeError:

@@ -24,10 +24,16 @@ import structlog
 from aiohttp import web
 
 from server.access.gate import Gate
+from server.access.over_quota import OverQuotaError
+from server.access.quotas import Quotas
+from server.bounded_log import BoundedLog
+from server.deadlines import Deadlines
 from server.delivery import Delivery
-from server.doors.heartbeat import Deadlines, Heartbeat
+from server.doors.heartbeat import Heartbeat
+from server.doors.rest_guard import refused
 from server.doors.session import EngineSocket, Work
 from server.http_answers import ok
+from server.refusals import refusal_of
 
 CONNECT_TIMEOUT_S: Final = 45.0
 """How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""
@@ -60,14 +66,17 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
 
     delivery: Delivery
     gate: Gate
+    quotas: Quotas
     receive: Callable[[EngineSocket, str | bytes], Work | None]
     refuse_large_message: Callable[[EngineSocket, str | bytes], None]
+    refuse_command: Callable[[EngineSocket, str | bytes], None]
 
     def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, **options: object) -> None:
         super().__init__(**options)
         self.heartbeat = Heartbeat(self.ping_interval, self.ping_timeout)
         self.strangers = Deadlines[EngineSocket](connect_timeout_s, self._give_up)
         """Sessions without a namespace."""
+        self.clients_log = BoundedLog()
         self._background: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
@@ -90,6 +99,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self.heartbeat.remove(session)
         self.strangers.stop(session)
         self.sockets.pop(session.sid, None)
+        session.stay.leave()
 
     async def close_all(self) -> None:
         """Close every session, open no more, stop the timers and give up what is still to be answered."""
@@ -117,9 +127,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         query = _parameters(request.raw_path.partition("?")[2])
         if query.get("transport") not in self.transports:
             return _refused(EngineError.UNKNOWN_TRANSPORT, headers)
-        if query.get("sid"):
-            return await self._serve(request, query, headers)
-        return await self._open(request, query, headers)
+        try:
+            if query.get("sid"):
+                return await self._serve(request, query, headers)
+            return await self._open(request, query, headers)
+        except OverQuotaError as error:
+            return refused(refusal_of(error), headers=headers)
 
     async def _open(self, request: web.Request, query: dict[str, str], headers: dict[str, str]) -> web.StreamResponse:
         """Open a session (Engine.IO protocol 4, "Handshake")."""
@@ -132,12 +145,15 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return _refused(EngineError.BAD_REQUEST, headers)
         if self._is_closing:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="Server shutting down", headers=headers)
-        session = EngineSocket(self, self.generate_id(), self.gate.admit(request))
+        visitor = self.gate.admit(request)
+        self.quotas.check(visitor)
+        session = EngineSocket(self, self.generate_id(), self.quotas.enter(visitor))
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None
         if transport == "websocket":
             response = session.open_websocket(request, opening)
             if not session.upgraded:
+                session.stay.leave()
                 return response
         self.sockets[session.sid] = session
         self.heartbeat.add(session)
@@ -151,6 +167,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         if session is None or session.closing:
             return _refused(EngineError.UNKNOWN_SID, headers)
         if _is_upgrade(request):
+            self.quotas.check_handshake(session.visitor)
             return session.upgrade(request)
         if session.upgraded or query["transport"] != "polling":
             return _refused(EngineError.BAD_REQUEST, headers)
@@ -166,8 +183,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             if request.method == "POST":
                 await session.post(request)
                 return ok(request, b"ok", "text/html", headers)
+        except OverQuotaError:
+            raise
         except ValueError as error:
-            log.info("request refused", sid=session.sid, error=str(error))
+            self.clients_log.info("request refused", sid=session.sid, error=str(error))
             await session.close(reason=self.reason.TRANSPORT_ERROR)
         return _refused(EngineError.BAD_REQUEST, headers)
 
@@ -193,7 +212,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         return allowed is None or origin in allowed
 
     def _give_up(self, session: EngineSocket) -> None:
-        log.info("client never connected", sid=session.sid)
+        self.clients_log.info("client never connected", sid=session.sid)
         session.end(self.reason.SERVER_DISCONNECT)
 
     def _done(self, task: asyncio.Task[None]) -> None:

@@ -25,6 +25,8 @@ CLOSE_TIMEOUT_S: Final = 2.0
 _HEAD_BYTES: Final = 2
 _MEDIUM: Final = 126
 _LARGE: Final = 127
+_CLOSE_FRAME_MAX: Final = 131
+"""More than a client's answer to a close frame has (RFC 6455, 5.5): nothing more is read."""
 _SLICE_BYTES: Final = 8 * 1024
 """How much of what came at once is handled in one turn of the loop, so that a flood of frames delays nobody else."""
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
@@ -99,6 +101,8 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what the client sent (asyncio.Protocol)."""
         if self._over:
+            if len(data) > _CLOSE_FRAME_MAX:
+                self._transport.pause_reading()
             return
         if self._unread:
             self._unread += data
@@ -198,8 +202,8 @@ class WebSocket(asyncio.Protocol):
             return
         self._stop()
         if not self._transport.is_closing():
-            self._transport.pause_reading()
             self._transport.write_eof()
+            self._transport.resume_reading()  # to notice when it leaves; a flood is not read
 
     @property
     def _is_deaf(self) -> bool:

@@ -101,7 +101,8 @@ class Stay:
 
     def command(self, size: int) -> Verdict:
         """Charge one command of `size` bytes or characters."""
-        return self._charge(1 + size // BYTES_A_TOKEN)
+        # One that costs more than a bucket holds could never be taken.
+        return self._charge(min(1 + size // BYTES_A_TOKEN, self._rate * BURST_S / 2))
 
     def fragments(self, count: int) -> Verdict:
         """Charge frames that are no messages of their own: parts of one, pings and pongs."""
@@ -122,8 +123,7 @@ class Stay:
         if self.is_flooding:
             return Verdict.FLOOD
         rate = self._rate
-        # A command that costs more than a bucket holds could never be taken.
-        if self._bucket.charge(min(tokens, rate * BURST_S / 2), rate, monotonic()):
+        if self._bucket.charge(tokens, rate, monotonic()):
             return Verdict.TAKEN
         if not self._bucket.is_overdrawn(rate):
             self._refuse(Reason.COMMANDS, self._use)

@@ -1,4 +1,7 @@
-"""The body of a long-polling client's request, read within bounds. Source: Engine.IO protocol 4, "HTTP long-polling"."""
+"""The body of a long-polling client's request, read within bounds.
+
+Source: Engine.IO protocol 4, "HTTP long-polling".
+"""
 
 import asyncio
 from typing import Final

@@ -10,6 +10,8 @@ from typing import Any, Self
 import httpx
 from yarl import URL
 
+from tests.server.conftest import Client
+
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 CONTINUATION = 0
 SOCKETIO = "/socket.io/?EIO=4&transport=websocket"
@@ -131,6 +133,12 @@ async def refused(url: str) -> dict[str, int]:
         if "_refused_total{reason" in line
     ]
     return {reason: int(float(count)) for reason, count in counts if float(count)}
+
+
+async def leave(client: Client) -> None:
+    """Have a stock client leave, and return once it has closed its connections."""
+    await client.io.disconnect()
+    await client.io.eio.wait()
 
 
 def error_of(body: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tests.server.access.attackers import (
     PING,
     TEXT,
     frame,
+    leave,
     refused,
     socketio_wire,
     wire,
@@ -36,7 +37,7 @@ async def test_commands_past_the_rate_are_answered_one_by_one_with_the_time_to_w
     await until(lambda: client.named("error"), "a refusal without an acknowledgement")
     assert client.named("error")[0]["code"] == "rate_limited"
     assert await refused(served.url) == {"commands": len(refusals) + len(client.named("error"))}
-    await client.io.disconnect()
+    await leave(client)
 
 
 @pytest.mark.parametrize("served", [FEW], indirect=True)
@@ -45,7 +46,7 @@ async def test_a_polling_client_is_limited_like_the_others(served: Served) -> No
     await client.connect(served.url, "polling")
     answers = await asyncio.gather(*(client.call("subscriptions") for _ in range(25)))
     assert {answer.get("code") for answer in answers} == {None, "rate_limited"}
-    await client.io.disconnect()
+    await leave(client)
 
 
 @pytest.mark.parametrize("served", [{}], indirect=True)
@@ -55,7 +56,7 @@ async def test_forty_commands_in_one_tick_get_forty_acknowledgements(served: Ser
         await client.connect(served.url, transport)
         answers = await asyncio.gather(*(client.call("subscribe", {"streams": ["btcusdt@trade"]}) for _ in range(40)))
         assert [answer["ok"] for answer in answers] == [True] * 40
-        await client.io.disconnect()
+        await leave(client)
 
 
 async def test_twenty_thousand_subscribe_commands_end_their_connection_and_nobody_else_s(served: Served) -> None:

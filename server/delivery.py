@@ -61,10 +61,18 @@ class Delivery:
         self.unfinished = Deadlines[Sender](message_limit_s, self._let_go_of_a_sender)
         """Clients in the middle of a message of theirs."""
         self.slow_senders_total = 0
+        self.ending: set[Sender] = set()
+        """Clients that were told goodbye and are still connected, for a moment."""
 
     def new_backlog(self) -> Backlog:
         """What a client that begins to lag is owed: nothing yet."""
         return Backlog(self.buffer_bytes, self.after_gap)
+
+    def close(self) -> None:
+        """End the connections that are still there although they were closed."""
+        self.unfinished.close()
+        for sender in tuple(self.ending):
+            sender.abort()
 
     @property
     def lagging(self) -> int:
@@ -150,6 +158,9 @@ class Sender(Protocol):
 
     def turn_away(self, reason: CloseReason) -> None:
         """Close the client, and read nothing more of it."""
+
+    def abort(self) -> None:
+        """End the client's connection at once."""
 
 
 class Lagger(Protocol):

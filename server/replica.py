@@ -111,6 +111,7 @@ class Replica:
     async def close(self) -> None:
         """Close all clients and stop; the bus stays open for whoever handed it in."""
         await asyncio.gather(self._door.close(), self._json.close(), self._binance.close())
+        self._delivery.close()
         await self._hub.close()
         await self._liveness.close()
         await self._quotas.close()

@@ -49,6 +49,7 @@ class WebSocket(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_deflate",
+        "_delivery",
         "_is_held",
         "_is_scheduled",
         "_max_bytes",
@@ -60,7 +61,6 @@ class WebSocket(asyncio.Protocol):
         "_parser",
         "_stay",
         "_transport",
-        "_unfinished",
         "_unread",
         "outbox",
     )
@@ -81,7 +81,7 @@ class WebSocket(asyncio.Protocol):
     ) -> None:
         self._transport = transport
         self._stay = stay
-        self._unfinished = delivery.unfinished
+        self._delivery = delivery
         self._unread = b""
         """What came, and waits for the loop to turn."""
         self._on_pong = on_pong
@@ -129,9 +129,9 @@ class WebSocket(asyncio.Protocol):
         messages = parser.feed(data)
         self._parser = None if parser.is_idle else parser
         if not is_new and (messages or parser.is_idle):
-            self._unfinished.stop(self)
+            self._delivery.unfinished.stop(self)
         if not parser.is_idle and (is_new or messages):
-            self._unfinished.start(self)
+            self._delivery.unfinished.start(self)
         if parser.others and self._stay.fragments(parser.take_others()) is Verdict.FLOOD:
             self.turn_away(CloseReason.TOO_MANY_REQUESTS)
             return
@@ -160,7 +160,8 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """The connection is over (asyncio.Protocol)."""
         self._over = True
-        self._unfinished.stop(self)
+        self._delivery.unfinished.stop(self)
+        self._delivery.ending.discard(self)
         self.outbox.close()
         on_lost, self._on_lost = self._on_lost, None
         if on_lost:
@@ -188,7 +189,11 @@ class WebSocket(asyncio.Protocol):
         frame = WireFrame(Opcode.CLOSE, Close(reason.code, reason.text).serialize())
         self.outbox.write(frame.serialize(mask=False))
         self.outbox.flush()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self._abort_soon()
+
+    def abort(self) -> None:
+        """End the connection at once, whatever was still to be said."""
+        self._transport.abort()
 
     def let_go(self, reason: CloseReason) -> None:
         """End a client that does not read: a close frame if there is still room for it, then nothing more."""
@@ -226,13 +231,17 @@ class WebSocket(asyncio.Protocol):
             return
         self._stop()
         self._transport.close()
+        self._abort_soon()
+
+    def _abort_soon(self) -> None:
+        self._delivery.ending.add(self)
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def _stop(self) -> None:
         """Send what is written, and nothing more."""
         self._over = True
         self._unread = b""
-        self._unfinished.stop(self)
+        self._delivery.unfinished.stop(self)
         self.outbox.flush()
         self.outbox.close()
 

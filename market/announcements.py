@@ -24,6 +24,9 @@ REPAIR_TOPIC: Final = "repair"
 REPAIRED_TOPIC: Final = "repaired"
 """Ingestor -> replicas: what it, or Binance's REST API, had of it (`Repaired`)."""
 
+QUOTA_TOPIC: Final = "quotas"
+"""Replica -> replicas: who uses much of what is limited for all of them together (server/access/elsewhere.py)."""
+
 LEASE_S: Final = 6.0
 """How long an announcement holds without being repeated, in s."""
 MAX_STREAMS_PER_REPLICA: Final = 16_384

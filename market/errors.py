@@ -14,6 +14,7 @@ class Code(StrEnum):
     NOT_SUBSCRIBED = "not_subscribed"
     TOO_MANY_STREAMS = "too_many_streams"
     TOO_MANY_BOOKS = "too_many_books"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
     MESSAGE_TOO_LARGE = "message_too_large"
     UNKNOWN_EVENT = "unknown_event"
     UNAUTHORIZED = "unauthorized"
@@ -25,6 +26,7 @@ class Code(StrEnum):
     REPLAY_LIMIT = "replay_limit"
     RATE_LIMITED = "rate_limited"
     UPSTREAM = "upstream_unavailable"
+    UNAVAILABLE = "unavailable"
     INTERNAL = "internal_error"
 
 

@@ -43,6 +43,10 @@ class ProxyPolicy:
         """The address of the client behind `request`."""
         return self._told(request) or request.remote or ""
 
+    def trusts(self, peer: str) -> bool:
+        """Whether `peer` is one of our proxies."""
+        return peer in self._trusted
+
     def sure_address(self, request: web.Request) -> str | None:
         """The client's address; None where a proxy that is not trusted may stand in between."""
         if any(name in request.headers for name in _PASSED_ON):
@@ -52,7 +56,7 @@ class ProxyPolicy:
     def _told(self, request: web.Request) -> str | None:
         """What a trusted proxy says."""
         told = request.headers.get("X-Real-IP", "")
-        if not told or (request.remote or "") not in self._trusted:
+        if not told or not self.trusts(request.remote or ""):
             return None
         address = _address(told)
         return str(address) if address is not None else None

@@ -27,6 +27,7 @@ class CloseReason(Enum):
     TOO_MANY_REQUESTS = (1008, "Too many requests")
     INVALID_STREAM = (1008, "Invalid request: invalid stream")
     FORBIDDEN_STREAM = (1008, "Invalid request: forbidden stream")
+    SLOW_SENDER = (1008, "Message not finished in time")
     PONG_TIMEOUT = (1008, "Pong timeout")
     INTERNAL = (1011, "Internal error")
     TRY_LATER = (1013, "Too many streams here, try again later")

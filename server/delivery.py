@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 from market.streams import StreamName
 from server.backlog import BUFFER_BYTES, AfterGap, Backlog
+from server.connections import CloseReason
+from server.deadlines import Deadlines
 from server.encodings import Encoding
 from server.frames import Batch
 from server.journeys import Journeys
@@ -15,6 +17,8 @@ HIGH_WATER_BYTES: Final = 64 * 1024
 LOW_WATER_BYTES: Final = 16 * 1024
 LAG_LIMIT_S: Final = 30.0
 """How long a client may lag before it is let go, in s."""
+MESSAGE_LIMIT_S: Final = 10.0
+"""How long a client may take to finish a message that it began to send, in s."""
 _CHECK_S: Final = 1.0
 
 
@@ -38,6 +42,7 @@ class Delivery:
         *,
         buffer_bytes: int = BUFFER_BYTES,
         lag_limit_s: float = LAG_LIMIT_S,
+        message_limit_s: float = MESSAGE_LIMIT_S,
     ) -> None:
         self._interval_s = flush_interval_ms / 1000
         self._groups: list[Flushable] = []
@@ -56,10 +61,21 @@ class Delivery:
         self.conflated_total = 0
         self.dropped_total = 0
         self.slow_consumers_total = 0
+        self.unfinished = Deadlines[Sender](message_limit_s, self._let_go_of_a_sender)
+        """Clients in the middle of a message of theirs."""
+        self.slow_senders_total = 0
+        self.ending: set[Sender] = set()
+        """Clients that were told goodbye and are still connected, for a moment."""
 
     def new_backlog(self) -> Backlog:
         """What a client that begins to lag is owed: nothing yet."""
         return Backlog(self.buffer_bytes, self.after_gap)
+
+    def close(self) -> None:
+        """End the connections that are still there although they were closed."""
+        self.unfinished.close()
+        for sender in tuple(self.ending):
+            sender.abort()
 
     @property
     def lagging(self) -> int:
@@ -130,12 +146,26 @@ class Delivery:
         self.writes_total += writes
         self.bytes_total += size
 
+    def _let_go_of_a_sender(self, sender: "Sender") -> None:
+        self.slow_senders_total += 1
+        sender.turn_away(CloseReason.SLOW_SENDER)
+
     def _let_go_of_the_slow(self) -> None:
         loop = asyncio.get_running_loop()
         self._check = loop.call_later(_CHECK_S, self._let_go_of_the_slow) if self._lagging else None
         limit = loop.time() - self._lag_limit_s
         for lagger in [lagger for lagger, since in self._lagging.items() if since < limit]:
             lagger.let_go()
+
+
+class Sender(Protocol):
+    """A client's receiving side, as far as unfinished messages go."""
+
+    def turn_away(self, reason: CloseReason) -> None:
+        """Close the client, and read nothing more of it."""
+
+    def abort(self) -> None:
+        """End the client's connection at once."""
 
 
 class Lagger(Protocol):

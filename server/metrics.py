@@ -6,6 +6,7 @@ from prometheus_client.core import Metric
 
 from server.access.gate import Gate
 from server.access.operators import Operators
+from server.access.quotas import Quotas
 from server.delivery import Delivery
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
@@ -16,7 +17,7 @@ from server.drain import Drain
 from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
-from server.metrics_access import access_figures
+from server.metrics_access import access_figures, quota_figures
 from server.metrics_fanout import fan_out_figures
 from server.metrics_feed import arbitration_figures, feed_figures, resume_figures
 from server.metrics_requests import history_figures, replay_figures, rest_door_figures
@@ -44,6 +45,7 @@ class ReplicaMetrics:
         drain: Drain,
         gate: Gate,
         operators: Operators,
+        quotas: Quotas,
     ) -> None:
         self._hub = hub
         self._delivery = delivery
@@ -58,6 +60,7 @@ class ReplicaMetrics:
         self._drain = drain
         self._gate = gate
         self._operators = operators
+        self._quotas = quotas
 
     def collect(self) -> Iterator[Metric]:
         """The current figures."""
@@ -72,6 +75,7 @@ class ReplicaMetrics:
         yield gauge("draining", "1 while the replica takes leave of its clients", self._drain.is_draining)
         yield counter("drained_clients", "Clients closed because the replica ends", self._drain.dismissed_total)
         yield from access_figures(self._gate, self._operators)
+        yield from quota_figures(self._quotas, self._delivery)
         yield from self._control_plane()
         yield from history_figures(self._history)
         yield from rest_door_figures(self._binance_rest, self._cache)

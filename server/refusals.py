@@ -7,6 +7,7 @@ from binance.errors import BinanceError
 from bybit.errors import BybitError
 from market.errors import Code, MarketError
 from market.venue import RateLimited, RestError
+from server.access.over_quota import OverQuotaError
 
 _STATUS: Final[dict[Code, int]] = {
     Code.UNAUTHORIZED: 401,
@@ -18,7 +19,9 @@ _STATUS: Final[dict[Code, int]] = {
     Code.UNKNOWN_RECORDING: 404,
     Code.REPLAY_LIMIT: 429,
     Code.RATE_LIMITED: 429,
+    Code.TOO_MANY_CONNECTIONS: 429,
     Code.UPSTREAM: 503,
+    Code.UNAVAILABLE: 503,
     Code.INTERNAL: 500,
 }
 _RETRY_S: Final = {Code.REPLAY_LIMIT: 1}
@@ -66,6 +69,8 @@ def refusal_of(error: MarketError | RestError) -> Refusal:
     that is away or broken is `upstream_unavailable`; what it calls a mistake of the request is
     `bad_request`, an unknown symbol `unknown_symbol`.
     """
+    if isinstance(error, OverQuotaError):
+        return Refusal(error.code, error.message, None, error.retry_after_s or None)
     if isinstance(error, MarketError):
         return Refusal(error.code, error.message, error.suggestion, _RETRY_S.get(error.code))
     if isinstance(error, RateLimited):

@@ -14,6 +14,7 @@ from server.access.authenticator import open_authenticator
 from server.access.gate import Gate
 from server.access.operators import Operators
 from server.access.passwords import PasswordHash
+from server.access.quotas import Quotas
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
 from server.delivery import Delivery
@@ -33,7 +34,7 @@ from server.doors.socketio import SocketIODoor
 from server.drain import Drain
 from server.figures import FiguresExchange, OwnFigures
 from server.history import History
-from server.http_log import http_log
+from server.http_server import Patience, PatientRunner
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics import ReplicaMetrics
@@ -71,6 +72,7 @@ class Replica:
             settings.flush_interval_ms,
             buffer_bytes=settings.client_buffer_bytes,
             lag_limit_s=settings.slow_consumer_s,
+            message_limit_s=settings.request_timeout_s,
         )
         self._drain = Drain(settings.name, settings.drain_seconds)
         self._hub = Hub(bus, settings.name, self._delivery, always=settings.default_tickers)
@@ -85,6 +87,7 @@ class Replica:
         self._traces = CommandTraces(self._tracing)
         if self._tracing:
             self._delivery.journeys.observer = MessageTraces(self._tracing)
+        self._quotas = quotas = Quotas(settings, bus, settings.name)
         self._binance = BinanceDoor(
             self._hub,
             self._catalogs,
@@ -92,6 +95,7 @@ class Replica:
             is_allowed_origin=is_allowed_origin,
             gate=gate,
             traces=self._traces,
+            quotas=quotas,
         )
         self._replays = Replays(Recordings(settings.recordings))
         self._json = JsonDoor(
@@ -103,6 +107,7 @@ class Replica:
             is_allowed_origin=is_allowed_origin,
             gate=gate,
             traces=self._traces,
+            quotas=quotas,
         )
         self._door = SocketIODoor(
             self._hub,
@@ -118,6 +123,7 @@ class Replica:
             is_allowed_origin=is_allowed_origin,
             gate=gate,
             traces=self._traces,
+            quotas=quotas,
         )
         self._liveness = Liveness(bus, settings.name, settings.source, self._door.set_status)
         self._own_figures = OwnFigures(
@@ -144,14 +150,14 @@ class Replica:
         Raises SettingsError.
         """
         await self._gate.start()
-        runner = self._runner = web.AppRunner(
-            self._app(), access_log=None, logger=http_log, shutdown_timeout=SHUTDOWN_S
-        )
+        patience = Patience(self._quotas, self._proxies)
+        runner = self._runner = PatientRunner(self._app(), patience, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         site = web.TCPSite(runner, self._settings.host, self._settings.port, backlog=4096)
         self._catalogs.start()
         self._liveness.start()
         self._figures.start()
+        self._quotas.start()
         self._door.start()
         self._loop_lag.start()
         await self._hub.start()
@@ -171,10 +177,12 @@ class Replica:
         if self._admin is not None:
             await self._admin.close()
         await self._gate.close()
+        self._delivery.close()
         await self._hub.close()
         await self._figures.close()
         self._loop_lag.close()
         await self._liveness.close()
+        await self._quotas.close()
         await self._catalogs.close()
         if self._runner:
             await self._runner.cleanup()
@@ -217,7 +225,12 @@ class Replica:
         proxies = self._proxies
         traced = [self._traces.middleware] if self._traces.is_on else []
         app = web.Application(
-            middlewares=[cross_origin(self._is_allowed_origin), rest_guard(proxies), rest_access(self._gate), *traced]
+            middlewares=[
+                cross_origin(self._is_allowed_origin),
+                rest_guard(proxies, self._quotas),
+                rest_access(self._gate),
+                *traced,
+            ]
         )
         binance_rest = BinanceRestDoor(self._cache, self._history, self._catalogs, proxies, gate=self._gate)
         identity = Identity(settings.name, settings.port, settings.source, settings.default_symbols)
@@ -235,6 +248,7 @@ class Replica:
             drain=self._drain,
             gate=self._gate,
             operators=self._operators,
+            quotas=self._quotas,
         )
         cluster = ClusterFigures(self._figures, self._admin)
         for figures in (metrics, BusFigures(self._bus), RestFigures(self._rest), self._loop_lag, cluster):

@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 from binance.settings import DefaultSymbolsSettings, ExchangeSettings, comma_separated
 from bus.settings import BusSettings
 from server.access.admin_settings import AdminSettings
+from server.access.quota_settings import QuotaSettings
 from server.access.settings import AccessSettings
 from server.addresses import ProxyPolicy
 from server.backlog import BUFFER_BYTES
@@ -26,6 +27,7 @@ class ReplicaSettings(
     DefaultSymbolsSettings,
     AccessSettings,
     AdminSettings,
+    QuotaSettings,
     TelemetrySettings,
 ):
     """One replica; the README has the table."""

@@ -33,6 +33,15 @@ class Contestant(NamedTuple):
     """Whether SIGUSR2 makes it collect garbage."""
 
 
+_ONE_ADDRESS: Final = {
+    "CONNECTIONS_PER_ADDRESS": "1000000",
+    "HANDSHAKES_PER_SECOND": "1000000",
+    "STREAMS_PER_ADDRESS": "100000000",
+    "COMMANDS_PER_SECOND": "100000",
+}
+"""All clients come from one address, and the other servers have no such limits."""
+
+
 def _tickcast(port: int, redis_url: str, _parser: Parser) -> Launch:
     """As it ships. One server speaks both parsers; nobody plays the exchange: no names are checked."""
     env = {
@@ -41,6 +50,7 @@ def _tickcast(port: int, redis_url: str, _parser: Parser) -> Launch:
         "BUS_URL": redis_url,
         "EXCHANGE": "simulate",
         "EXCHANGE_URL": f"http://{LOOPBACK}:9",
+        **_ONE_ADDRESS,
     }
     return Launch((sys.executable, "-m", "app", "replica"), env)
 

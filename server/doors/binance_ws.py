@@ -36,8 +36,11 @@ from market.messages import Message
 from market.streams import BINANCE_MARKETS, StreamName
 from market.windows import RollingWindow
 from server.access.gate import Gate
+from server.access.quotas import Quotas
+from server.access.stays import Stay
 from server.access.visitors import Visitor
 from server.addresses import OriginPolicy, allows
+from server.bounded_log import BoundedLog
 from server.catalogs import Catalogs
 from server.connections import CloseReason
 from server.delivery import Delivery
@@ -93,8 +96,8 @@ class BinanceConnection(RawConnection):
 
     notice_s: ClassVar = NOTICE_S
 
-    def __init__(self, visitor: Visitor, entrance: Entrance, heartbeat: Heartbeat) -> None:
-        super().__init__(visitor, heartbeat)
+    def __init__(self, stay: Stay, entrance: Entrance, heartbeat: Heartbeat) -> None:
+        super().__init__(stay, heartbeat)
         self.entrance = entrance
         self.session = ControlSession(entrance.market, combined=entrance.combined)
         self.encoding: Encoding = COMBINED if entrance.combined else RAW
@@ -150,6 +153,7 @@ class BinanceDoor:
         is_allowed_origin: OriginPolicy,
         gate: Gate,
         traces: CommandTraces,
+        quotas: Quotas,
     ) -> None:
         self._traces = traces
         self._hub = hub
@@ -157,12 +161,14 @@ class BinanceDoor:
         self._delivery = delivery
         self._is_allowed_origin = is_allowed_origin
         self._gate = gate
+        self._quotas = quotas
         self._heartbeats = {market: Heartbeat(PING_S[market], PONG_S[market]) for market in BINANCE_MARKETS}
         self._connections: dict[BinanceConnection, None] = {}
         self._emptied = asyncio.Event()
         self._is_closing = False
         self.opened_total = 0
         """Clients that connected."""
+        self._clients_log = BoundedLog()
         self.refused_total = 0
         """Requests answered with an error, and clients closed for what they sent."""
 
@@ -226,10 +232,11 @@ class BinanceDoor:
         *,
         deflate: bool,
     ) -> WebSocket:
-        connection = BinanceConnection(visitor, entrance, self._heartbeats[entrance.market])
+        connection = BinanceConnection(self._quotas.enter(visitor), entrance, self._heartbeats[entrance.market])
         connection.ws = WebSocket(
             transport,
             self._delivery,
+            connection.stay,
             on_message=partial(self._on_message, connection),
             on_lost=partial(self._on_lost, connection),
             on_slow=connection.let_go,
@@ -248,6 +255,7 @@ class BinanceDoor:
 
     def _on_lost(self, connection: BinanceConnection) -> None:
         connection.is_lost = True
+        connection.stay.leave()
         connection.inbox.clear()
         self._heartbeats[connection.entrance.market].remove(connection)
         self._gate.forget(connection)
@@ -279,7 +287,9 @@ class BinanceDoor:
         connection.exceeded = True
         self.refused_total += 1
         if connection.worker is None:
-            connection.ws.close(CloseReason.TOO_MANY_REQUESTS)
+            connection.turn_away()
+        else:
+            connection.ws.pause_reading()
         return False
 
     def _set_to_work(self, connection: BinanceConnection, names: Iterable[str] = ()) -> None:
@@ -293,7 +303,7 @@ class BinanceDoor:
                 work = self._carry_out(connection, connection.session.handle(connection.inbox.pop(0)))
                 await self._traces.follow("request", "binance", connection.name, work)
             if connection.exceeded:
-                connection.ws.close(CloseReason.TOO_MANY_REQUESTS)
+                connection.turn_away()
         except Exception:
             log.exception("request handler failed", client=connection.name)
             connection.ws.close(CloseReason.INTERNAL)
@@ -304,6 +314,7 @@ class BinanceDoor:
         """Subscribe to what the URL names; a name that is none closes the connection."""
         try:
             wanted = self._served(connection, connection.session.open(names))
+            connection.stay.hold(len(wanted))
             await self._hub.prepare(wanted)
         except ControlError:
             self.refused_total += 1
@@ -313,7 +324,7 @@ class BinanceDoor:
             connection.ws.close(CloseReason.FORBIDDEN_STREAM)
         except MarketError as error:
             self.refused_total += 1
-            log.info("binance client refused", client=connection.name, reason=error.message)
+            self._clients_log.info("binance client refused", client=connection.name, reason=error.message)
             connection.ws.close(CloseReason.TRY_LATER)
         else:
             self._join(connection, wanted)
@@ -323,9 +334,11 @@ class BinanceDoor:
         self.refused_total += outcome.is_refused
         try:
             wanted = self._served(connection, outcome.subscribed)
+            connection.stay.hold(len(connection.groups) + len(wanted))
             await self._hub.prepare(wanted)
         except MarketError as error:
             self.refused_total += 1
+            connection.stay.settle(len(connection.groups))
             connection.reply(connection.session.withdraw(outcome, error.message))
             return
         if connection.encoding is not (encoding := COMBINED if connection.session.combined else RAW):
@@ -342,6 +355,7 @@ class BinanceDoor:
         if not connection.is_lost:
             for stream in prepared:
                 self._hub.join(connection, stream, connection.encoding)
+        connection.stay.settle(len(connection.groups))
         self._hub.release(prepared)
 
     def _change_form(self, connection: BinanceConnection, encoding: Encoding, reply: bytes) -> None:

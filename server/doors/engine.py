@@ -25,11 +25,17 @@ from aiohttp import web
 
 from server.access.credentials import without_credentials
 from server.access.gate import Gate
+from server.access.over_quota import OverQuotaError
+from server.access.quotas import Quotas
+from server.bounded_log import BoundedLog
+from server.deadlines import Deadlines
 from server.delivery import Delivery
-from server.doors.heartbeat import Deadlines, Heartbeat
+from server.doors.heartbeat import Heartbeat
+from server.doors.rest_guard import refused
 from server.doors.session import EngineSocket, Work
 from server.drain import turn_away
 from server.http_answers import ok
+from server.refusals import refusal_of
 
 CONNECT_TIMEOUT_S: Final = 45.0
 """How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""
@@ -67,8 +73,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
 
     delivery: Delivery
     gate: Gate
+    quotas: Quotas
     receive: Callable[[EngineSocket, str | bytes], Work | None]
     refuse_large_message: Callable[[EngineSocket, str | bytes], None]
+    refuse_command: Callable[[EngineSocket, str | bytes], None]
 
     def __init__(
         self,
@@ -83,6 +91,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         """Sessions without a namespace."""
         self.upgrading = Deadlines[EngineSocket](upgrade_timeout_s, EngineSocket.give_up_upgrade)
         """Sessions whose WebSocket has yet to take over."""
+        self.clients_log = BoundedLog()
         self._background: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
@@ -106,6 +115,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         self.strangers.stop(session)
         self.upgrading.stop(session)
         self.sockets.pop(session.sid, None)
+        session.stay.leave()
 
     def refuse_new(self) -> None:
         """Open no more sessions; those that are open go on."""
@@ -138,9 +148,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         query = _parameters(request.raw_path.partition("?")[2])
         if query.get("transport") not in self.transports:
             return _refused(EngineError.UNKNOWN_TRANSPORT, headers)
-        if query.get("sid"):
-            return await self._serve(request, query, headers)
-        return await self._open(request, query, headers)
+        try:
+            if query.get("sid"):
+                return await self._serve(request, query, headers)
+            return await self._open(request, query, headers)
+        except OverQuotaError as error:
+            return refused(refusal_of(error), headers=headers)
 
     async def _open(self, request: web.Request, query: dict[str, str], headers: dict[str, str]) -> web.StreamResponse:
         """Open a session (Engine.IO protocol 4, "Handshake")."""
@@ -154,12 +167,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         visitor = await self.gate.approach(request)
         if self._is_closing:
             return turn_away(headers)
-        session = EngineSocket(self, self.generate_id(), visitor)
+        self.quotas.check(visitor)
+        session = EngineSocket(self, self.generate_id(), self.quotas.enter(visitor))
         opening = self._opening(session.sid, [] if transport == "websocket" else ["websocket"])
         response: web.StreamResponse | None = None
         if transport == "websocket":
             response = session.open_websocket(request, opening)
             if not session.upgraded:
+                session.stay.leave()
                 return response
         self.sockets[session.sid] = session
         self.heartbeat.add(session)
@@ -179,6 +194,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         if query.get("EIO") != "4" or (query["transport"] == "websocket") is not is_upgrade:
             return _refused(EngineError.BAD_REQUEST, headers)
         if is_upgrade:
+            self.quotas.check_handshake(session.visitor)
             return session.upgrade(request)
         if session.upgraded:
             return _refused(EngineError.BAD_REQUEST, headers)
@@ -194,8 +210,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             if request.method == "POST":
                 await session.post(request)
                 return ok(request, b"ok", "text/html", headers)
+        except OverQuotaError:
+            raise
         except ValueError as error:
-            log.info("request refused", client=session.sid, error=str(error))
+            self.clients_log.info("request refused", client=session.sid, error=str(error))
             await session.close(reason=self.reason.TRANSPORT_ERROR)
         return _refused(EngineError.BAD_REQUEST, headers)
 
@@ -221,7 +239,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         return allowed is None or origin in allowed
 
     def _give_up(self, session: EngineSocket) -> None:
-        log.info("client never connected", client=session.sid)
+        self.clients_log.info("client never connected", client=session.sid)
         session.end(self.reason.SERVER_DISCONNECT)
 
     def _done(self, task: asyncio.Task[None]) -> None:

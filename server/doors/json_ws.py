@@ -21,10 +21,12 @@ from market.errors import Code, MarketError
 from market.streams import Market, StreamName
 from market.venue import RestError
 from server.access.gate import Gate
+from server.access.quotas import Quotas
+from server.access.stays import Stay, Verdict
 from server.access.visitors import Visitor
 from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
-from server.connections import MAX_STREAMS, CloseReason
+from server.connections import CloseReason
 from server.delivery import Delivery
 from server.doors.heartbeat import Heartbeat
 from server.doors.json_encodings import RAW, RAW_PREFIXED, TYPED, PriceUpdates
@@ -86,8 +88,8 @@ class JsonConnection(RawConnection):
 
     notice_s: ClassVar = math.inf
 
-    def __init__(self, visitor: Visitor, heartbeat: Heartbeat) -> None:
-        super().__init__(visitor, heartbeat)
+    def __init__(self, stay: Stay, heartbeat: Heartbeat) -> None:
+        super().__init__(stay, heartbeat)
         self.client_id = f"client_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
         self.is_upper = False
         """Whether the client spoke as document 004's do when it spoke last."""
@@ -136,6 +138,7 @@ class JsonDoor:
         is_allowed_origin: OriginPolicy,
         gate: Gate,
         traces: CommandTraces,
+        quotas: Quotas,
     ) -> None:
         self._traces = traces
         self._hub = hub
@@ -145,6 +148,7 @@ class JsonDoor:
         self._delivery = delivery
         self._is_allowed_origin = is_allowed_origin
         self._gate = gate
+        self._quotas = quotas
         self._heartbeat = Heartbeat(PING_INTERVAL_S, PING_TIMEOUT_S)
         self._connections: set[JsonConnection] = set()
         self._emptied = asyncio.Event()
@@ -165,7 +169,7 @@ class JsonDoor:
         return len(self._connections)
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
-        """Open a client's WebSocket; 403 for a page of an origin that may not connect, 401 without credentials."""
+        """Open a client's WebSocket; 403 for a page of an origin that may not connect. Raises OverQuotaError."""
         if not allows(self._is_allowed_origin, request):
             self.refused_total += 1
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
@@ -179,6 +183,7 @@ class JsonDoor:
             return response
         if self._is_closing:
             return turn_away()
+        self._quotas.check(visitor)
         return take_over(request, partial(self._open, visitor))
 
     def drain(self) -> list[JsonConnection]:
@@ -195,10 +200,11 @@ class JsonDoor:
         self._heartbeat.close()
 
     def _open(self, visitor: Visitor, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
-        connection = JsonConnection(visitor, self._heartbeat)
+        connection = JsonConnection(self._quotas.enter(visitor), self._heartbeat)
         connection.ws = WebSocket(
             transport,
             self._delivery,
+            connection.stay,
             on_message=partial(self._on_message, connection),
             on_lost=partial(self._on_lost, connection),
             on_slow=connection.let_go,
@@ -215,6 +221,7 @@ class JsonDoor:
 
     def _on_lost(self, connection: JsonConnection) -> None:
         connection.is_lost = True
+        connection.stay.leave()
         if connection.inbox:
             connection.inbox.clear()
         if connection.historian is not None:
@@ -229,6 +236,13 @@ class JsonDoor:
 
     def _on_message(self, connection: JsonConnection, data: str | bytes) -> None:
         """Take one message; those of one client are handled one after the other."""
+        verdict = connection.stay.command(len(data))
+        if verdict is Verdict.REFUSED:
+            self._refuse(connection, refusal_of(connection.stay.refusal()), upper=connection.is_upper)
+            return
+        if verdict is Verdict.FLOOD:
+            connection.turn_away()
+            return
         if connection.inbox is None:
             inbox = connection.inbox = deque((data,))
             connection.worker = asyncio.get_running_loop().create_task(self._work_off(connection, inbox))
@@ -250,7 +264,7 @@ class JsonDoor:
             message = read_message(data)
             connection.is_upper = message.is_upper
             check = connection.visitor.grant.guarding(self._catalogs.check)
-            command = parse_command(message, check, MAX_STREAMS)
+            command = parse_command(message, check, connection.visitor.grant.max_streams)
             name = type(command).__name__
             await self._traces.follow(name, "json", connection.name, self._handle(connection, command))
         except MarketError as error:
@@ -267,6 +281,7 @@ class JsonDoor:
                 self._unsubscribe(connection, command)
             case UnsubscribeAll():
                 self._hub.drop(connection)
+                connection.stay.settle(0)
                 connection.tell({"type": "unsubscribed", **command.echo})
             case HistoricalKlines():
                 self._ask_history(connection, command)
@@ -290,10 +305,13 @@ class JsonDoor:
 
     async def _subscribe(self, connection: JsonConnection, request: Subscribe) -> None:
         wanted = {(item.stream, self._encodings[item.form]) for item in request.items}
-        if len(connection.groups.keys() | wanted) > MAX_STREAMS:
-            raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
+        connection.stay.hold(len(connection.groups.keys() | wanted))
         streams = [item.stream for item in request.items]
-        await self._hub.prepare(streams)
+        try:
+            await self._hub.prepare(streams)
+        except MarketError:
+            connection.stay.settle(len(connection.groups))
+            raise
         try:
             await self._hub.backfill(request.since)
             if not connection.is_lost:  # while we prepared
@@ -327,6 +345,7 @@ class JsonDoor:
         else:
             for item in request.items:
                 self._hub.leave(connection, item.stream, self._encodings[item.form])
+        connection.stay.settle(len(connection.groups))
         self._acknowledge(connection, request, "unsubscribed", {})
 
     def _acknowledge(

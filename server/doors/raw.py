@@ -6,7 +6,7 @@ import structlog
 
 from market.errors import MarketError
 from market.streams import StreamName
-from server.access.visitors import Visitor
+from server.access.stays import Stay
 from server.connections import CloseReason, Connection
 from server.doors.heartbeat import Heartbeat
 from server.encodings import Encoding
@@ -22,12 +22,13 @@ class RawConnection(Connection):
     Set `ws` once the transport is taken over. A door hands its pongs to `pong`.
     """
 
-    __slots__ = ("_heartbeat", "slot", "ws")
+    __slots__ = ("_heartbeat", "slot", "stay", "ws")
 
     ws: WebSocket
 
-    def __init__(self, visitor: Visitor, heartbeat: Heartbeat) -> None:
-        super().__init__(visitor)
+    def __init__(self, stay: Stay, heartbeat: Heartbeat) -> None:
+        super().__init__(stay.visitor)
+        self.stay = stay
         self.slot = -1
         self._heartbeat = heartbeat
 
@@ -63,6 +64,10 @@ class RawConnection(Connection):
     def expire(self, error: MarketError) -> None:  # noqa: ARG002 # plain clients have nothing but the close frame
         """What the client was granted has ended."""
         self.let_go(CloseReason.EXPIRED)
+
+    def turn_away(self) -> None:
+        """Close a client that sends more than it may."""
+        self.ws.turn_away(CloseReason.TOO_MANY_REQUESTS)
 
     def let_go(self, reason: CloseReason = CloseReason.SLOW_CONSUMER) -> None:
         """Close a client that does not read what it asked for, does not answer, or may not stay."""

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from server.access.stays import Stay
 from server.delivery import Delivery
 from server.websocket import WebSocket
 
@@ -10,11 +11,12 @@ _MAX_BYTES: Final = 1024
 """What the client says is not heard."""
 
 
-def open_redundant(delivery: Delivery, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
+def open_redundant(delivery: Delivery, stay: Stay, transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
     """The WebSocket on `transport`, which closes at once."""
     ws = WebSocket(
         transport,
         delivery,
+        stay,
         on_message=lambda _message: None,
         on_lost=lambda: None,
         on_slow=transport.abort,

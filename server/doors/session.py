@@ -15,10 +15,11 @@ import structlog
 from aiohttp import web
 
 from market.streams import StreamName
-from server.access.visitors import Visitor
+from server.access.stays import Stay, Verdict
 from server.connections import CloseReason
 from server.delivery import Outbox
-from server.doors.polling import NOOP, PYTHON_CLIENT_PACKETS, SEPARATOR, Polling
+from server.doors.polling import NOOP, PYTHON_CLIENT_PACKETS, Polling
+from server.doors.posts import HARD_LIMIT_BYTES, read_packets
 from server.doors.redundant import open_redundant
 from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
@@ -29,8 +30,6 @@ from server.websocket import WebSocket
 if TYPE_CHECKING:
     from server.doors.engine import EngineServer
 
-HARD_LIMIT_BYTES: Final = 4 * 1024 * 1024
-"""A message longer than this is not even read: it ends the connection (close 1009)."""
 MAX_INBOX: Final = 256
 """Packets of one client that wait to be handled; its transport is not read while more would come."""
 _CLOSE: Final = "1"
@@ -69,14 +68,16 @@ class EngineSocket:
         "server",
         "sid",
         "slot",
+        "stay",
         "upgraded",
         "visitor",
     )
 
-    def __init__(self, server: "EngineServer", sid: str, visitor: Visitor) -> None:
+    def __init__(self, server: "EngineServer", sid: str, stay: Stay) -> None:
         self.server = server
         self.sid = sid
-        self.visitor = visitor
+        self.stay = stay
+        self.visitor = stay.visitor
         self.slot = -1
         self.is_binary = False
         """Whether the client speaks MessagePack."""
@@ -161,7 +162,7 @@ class EngineSocket:
         A second WebSocket is accepted and closed, as by the reference server.
         """
         if self.upgraded or self._ws is not None:
-            return take_over(request, partial(open_redundant, self.server.delivery))
+            return take_over(request, partial(open_redundant, self.server.delivery, self.stay))
 
         def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
             self._probe = _PROBE_EXPECTED
@@ -195,27 +196,30 @@ class EngineSocket:
     async def post(self, request: web.Request) -> None:
         """Take the packets of a polling request one by one; one that is too long is refused alone.
 
-        Raises ValueError, which ends the session, for a second request at once, and for a body over
-        HARD_LIMIT_BYTES or not of packets.
+        Raises ValueError, which ends the session, for a second request at once, and for a body that is too long,
+        too slow or not of packets, and OverQuotaError for one that brought too many commands, with which the
+        session ended.
         """
         if self._is_posting:
             raise ValueError("two posts at once")
         self._is_posting = True
         try:
-            body = await _body(request)
+            packets = await read_packets(request, self.server.quotas.limits.request_timeout_s)
             if self.closing:
                 raise ValueError("the session is over")
-            await self._take_all(body)
+            await self._take_all(packets)
         finally:
             self._is_posting = False
 
-    async def _take_all(self, payload: bytes) -> None:
-        for encoded in payload.split(SEPARATOR):
+    async def _take_all(self, packets: list[bytes]) -> None:
+        for encoded in packets:
             if self.closing:
-                return
+                break
             work = self._take(encoded.decode())
             if work is not None:
                 await work
+        if self.stay.is_flooding:
+            raise self.stay.refusal()
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""
@@ -233,6 +237,14 @@ class EngineSocket:
         if self._ws is not None:
             self._ws.let_go(CloseReason.SLOW_CONSUMER)
         self.end(CloseReason.SLOW_CONSUMER.text, abort=True)
+
+    def turn_away(self) -> None:
+        """Close a client that goes on sending commands although they are refused."""
+        if self.closing:
+            return
+        if self._ws is not None:
+            self._ws.turn_away(CloseReason.TOO_MANY_REQUESTS)
+        self.end(CloseReason.TOO_MANY_REQUESTS.text, abort=True)
 
     def end(self, reason: str, *, abort: bool = False, told: CloseReason = CloseReason.NORMAL) -> None:
         """End the session soon; from now on nothing of the client is heard."""
@@ -280,6 +292,7 @@ class EngineSocket:
         return WebSocket(
             transport,
             self.server.delivery,
+            self.stay,
             on_message=self._on_message,
             on_lost=self._on_lost,
             on_slow=self.let_go,
@@ -358,6 +371,13 @@ class EngineSocket:
 
     def _take(self, encoded: str | bytes) -> Work | None:
         """Handle one packet; what is left to await. Raises ValueError for what is none."""
+        verdict = self.stay.command(len(encoded))
+        if verdict is Verdict.FLOOD:
+            self.turn_away()
+            return None
+        if verdict is Verdict.REFUSED and (isinstance(encoded, bytes) or encoded.startswith(("4", "b"))):
+            self.server.refuse_command(self, encoded)
+            return None
         if len(encoded) > self.server.max_http_buffer_size:
             self.server.refuse_large_message(self, encoded)
             return None
@@ -379,7 +399,7 @@ class EngineSocket:
         return None
 
     def _refuse(self, error: ValueError) -> None:
-        log.info("packet refused", client=self.sid, error=str(error))
+        self.server.clients_log.info("packet refused", client=self.sid, error=str(error))
         self.end(self.server.reason.TRANSPORT_ERROR)
 
     def _on_poll_lost(self) -> None:
@@ -394,18 +414,3 @@ class EngineSocket:
             self.end(self.server.reason.TRANSPORT_CLOSE, abort=True)
         else:
             self._end_upgrade()
-
-
-async def _body(request: web.Request) -> bytes:
-    """The whole body. Raises ValueError for one over HARD_LIMIT_BYTES or cut short."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while not request.content.at_eof():
-            parts.append(await request.content.readany())
-            size += len(parts[-1])
-            if size > HARD_LIMIT_BYTES:
-                raise ValueError("body too long")
-    except (ConnectionError, web.RequestPayloadError) as error:
-        raise ValueError(f"body cut short: {error}") from None
-    return b"".join(parts)

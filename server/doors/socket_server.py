@@ -16,7 +16,7 @@ application has a handler for, acknowledgements of ours) goes python-socketio's 
 tests/server/test_engine.py fails loudly when a release changes what this relies on.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import engineio
@@ -26,12 +26,15 @@ import structlog
 
 from market.errors import Code, MarketError
 from server.access.gate import Gate
+from server.access.quotas import Quotas
 from server.connections import CloseReason
 from server.delivery import Delivery
 from server.doors import msgpack
 from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
 from server.doors.packets import (
     ACK,
+    BINARY_ACK,
+    BINARY_EVENT,
     CONNECT,
     CONNECT_ERROR,
     DISCONNECT,
@@ -45,7 +48,9 @@ from server.doors.packets import (
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket, Work
 from server.frames import Batch
+from server.refusals import refusal_of
 
+_WITH_ATTACHMENTS: Final = (f"4{BINARY_EVENT}", f"4{BINARY_ACK}")
 MAIN: Final = "/"
 """The namespace of our protocol."""
 MAX_ATTEMPTS: Final = 5
@@ -110,6 +115,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         delivery: Delivery,
         *,
         gate: Gate,
+        quotas: Quotas,
         on_connected: Callable[[EngineSocket, str], None],
         on_event: Callable[[ClientEvent], Answer],
         client_manager: Rooms,
@@ -142,8 +148,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         """Called with the sid of a client that was let into a namespace other than the main one, behind its CONNECT."""
         self.eio.delivery = delivery
         self.eio.gate = gate
+        self.eio.quotas = quotas
         self.eio.receive = self._receive
         self.eio.refuse_large_message = self._refuse_large_message
+        self.eio.refuse_command = self._refuse_command
 
     async def close(self) -> None:
         """Close all clients and stop."""
@@ -316,9 +324,18 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
             session.write(head + msgspec.json.encode(data))
 
     def _refuse_large_message(self, session: EngineSocket, packet: str | bytes) -> None:
-        """Refuse a packet that is not read, in its acknowledgement where its head asks for one."""
         message = f"Message exceeds {self.eio.max_http_buffer_size} bytes"
-        body = {"code": Code.MESSAGE_TOO_LARGE.value, "message": message}
+        self._refuse_unread(session, packet, {"code": Code.MESSAGE_TOO_LARGE.value, "message": message})
+
+    def _refuse_command(self, session: EngineSocket, packet: str | bytes) -> None:
+        """Refuse a packet of a client that sends too many; one whose attachments would come alone ends it."""
+        if isinstance(packet, str) and packet.startswith(_WITH_ATTACHMENTS):
+            session.turn_away()
+        else:
+            self._refuse_unread(session, packet, refusal_of(session.stay.refusal()).body)
+
+    def _refuse_unread(self, session: EngineSocket, packet: str | bytes, body: Mapping[str, object]) -> None:
+        """Refuse a packet that is not read, in its acknowledgement where its head asks for one."""
         number = event_number(packet) if isinstance(packet, str) else None
         if number is None:
             self._send(session, EVENT, ["error", body])

@@ -18,6 +18,7 @@ from market.errors import Code, MarketError
 from market.streams import StreamName
 from market.venue import RestError
 from server.access.gate import Gate
+from server.access.quotas import Quotas
 from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
@@ -123,6 +124,7 @@ class SocketIODoor:
         is_allowed_origin: OriginPolicy,
         gate: Gate,
         traces: CommandTraces,
+        quotas: Quotas,
     ) -> None:
         self._traces = traces
         self._hub = hub
@@ -142,6 +144,7 @@ class SocketIODoor:
         self.server = SocketServer(
             delivery,
             gate=gate,
+            quotas=quotas,
             on_connected=self._on_connected,
             on_event=self._on_event,
             client_manager=open_manager(bus, control, self._stream_members),
@@ -271,17 +274,20 @@ class SocketIODoor:
 
     def _subscribe(self, connection: SocketIOConnection, event: ClientEvent) -> Answer:
         check = connection.visitor.grant.guarding(self._catalogs.check)
-        request = parse_request(event.data, check, MAX_STREAMS)
+        request = parse_request(event.data, check, connection.visitor.grant.max_streams)
         wanted = {(item.stream, connection.encoding(request.form)) for item in request.items}
-        if len(connection.groups.keys() | wanted) > MAX_STREAMS:
-            raise MarketError(Code.TOO_MANY_STREAMS, f"At most {MAX_STREAMS} streams a client")
+        connection.session.stay.hold(len(connection.groups.keys() | wanted))
         if not request.since and self._hub.is_ready(item.stream for item in request.items):
             return self._join(connection, request, event)
         return self._prepare_and_join(connection, request, event)
 
     async def _prepare_and_join(self, connection: SocketIOConnection, request: Request, event: ClientEvent) -> Reply:
         streams = [item.stream for item in request.items]
-        await self._hub.prepare(streams)
+        try:
+            await self._hub.prepare(streams)
+        except MarketError:
+            connection.session.stay.settle(len(connection.groups))
+            raise
         try:
             await self._hub.backfill(request.since)
             if connection.sid not in self._connections:
@@ -321,6 +327,7 @@ class SocketIODoor:
                 rejected.append(Rejection(item.sent, error))
                 continue
             items.append(item)
+        connection.session.stay.settle(len(connection.groups))
         answered = request._replace(items=items, rejected=rejected)
         body = {"ok": not rejected, "unsubscribed": left, "rejected": _rejections(answered)}
         return Reply(body, _events(answered, event))

@@ -10,16 +10,19 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from server.access.stays import Stay
+from server.access.visitors import Visitor
 from server.delivery import Delivery
 from server.frames import binary_frame, deflated_frame, text_frame
 from server.handshake import take_over
 from server.websocket import WebSocket
+from tests.support.quotas import wide_quotas
 
 MAX_BYTES = 16 * 1024 * 1024
 """The largest message of the published cases."""
 
 
-def _echo(request: web.Request, delivery: Delivery) -> web.StreamResponse:
+def _echo(request: web.Request, delivery: Delivery, stay: Stay) -> web.StreamResponse:
     def open_on(transport: asyncio.Transport, *, deflate: bool) -> WebSocket:
         def on_message(message: str | bytes) -> None:
             is_binary = isinstance(message, bytes)
@@ -32,8 +35,9 @@ def _echo(request: web.Request, delivery: Delivery) -> web.StreamResponse:
         ws = WebSocket(
             transport,
             delivery,
+            stay,
             on_message=on_message,
-            on_lost=lambda: None,
+            on_lost=stay.leave,
             on_slow=transport.abort,
             max_bytes=MAX_BYTES,
             deflate=deflate,
@@ -46,10 +50,10 @@ def _echo(request: web.Request, delivery: Delivery) -> web.StreamResponse:
 @asynccontextmanager
 async def echoing() -> AsyncIterator[str]:
     """An echo server on a free loopback port; its address."""
-    delivery = Delivery()
+    delivery, quotas = Delivery(), wide_quotas()
 
     async def echo(request: web.Request) -> web.StreamResponse:
-        return _echo(request, delivery)
+        return _echo(request, delivery, quotas.enter(Visitor("127.0.0.1")))
 
     app = web.Application()
     app.router.add_get("/", echo)

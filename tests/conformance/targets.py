@@ -21,6 +21,7 @@ from server.doors.engine import UPGRADE_TIMEOUT_S, EngineServer
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket
 from server.doors.socket_server import Reply, SocketServer
+from tests.support.quotas import wide_quotas
 
 LONG: Final = "long"
 SHORT: Final = "short"
@@ -98,6 +99,7 @@ def _echo(options: dict[str, Any]) -> EngineServer:
 
     engine.delivery = Delivery()
     engine.gate = Gate(ProxyPolicy(()))
+    engine.quotas = wide_quotas()
     engine.receive = receive
     return engine
 
@@ -106,6 +108,7 @@ def _application(options: dict[str, Any]) -> SocketServer:
     server = SocketServer(
         Delivery(),
         gate=Gate(ProxyPolicy(())),
+        quotas=wide_quotas(),
         on_connected=lambda _session, _sid: None,
         on_event=lambda _event: Reply(),
         client_manager=Rooms(),

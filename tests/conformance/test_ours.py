@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from server.doors.session import HARD_LIMIT_BYTES
+from server.doors.posts import HARD_LIMIT_BYTES
 from server.doors.socket_server import MAX_BEHIND_CONNECT
 from tests.conformance.peers import WAIT_S, Peer, get, next_text, opened, polling, post, until_closed, websocket
 from tests.conformance.targets import LONG, MAX_PAYLOAD, Target, our_servers

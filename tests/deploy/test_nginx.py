@@ -1,5 +1,6 @@
 """Nginx as configured, in front of two real aiohttp servers."""
 
+import asyncio
 import gzip
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -232,7 +233,39 @@ async def test_a_body_reaches_the_replica_up_to_four_megabytes(front: Front, cli
         assert (await answer.json())["bytes"] == 3_500_000
     async with client.post(address + "/socket.io/", data=BytesIO(bytes(4_500_000))) as answer:
         assert answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        assert (await answer.json())["success"] is False
+        assert (await answer.json())["code"] == "message_too_large"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"GET /{'x' * 40_000} HTTP/1.1\r\nHost: x\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nX: {'y' * 40_000}\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+    ],
+    ids=["long line", "long header", "no host"],
+)
+async def test_what_nginx_itself_cannot_read_is_refused_in_json(front: Front, request_text: str) -> None:
+    url = URL(front())
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(request_text.encode())
+    answer = await reader.read(-1)
+    writer.transport.abort()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"bad_request"' in answer
+
+
+async def test_a_page_of_another_origin_can_read_nginx_s_refusals(
+    front: Front, client: aiohttp.ClientSession, upstreams: dict[str, Upstream]
+) -> None:
+    address = front()
+    for upstream in upstreams.values():
+        await upstream.stop()
+    async with client.get(address + "/health", headers={"Origin": "https://friend.example"}) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://friend.example"
+        assert (await answer.json())["code"] == "unavailable"
+    async with client.get(address + "/health") as answer:
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_an_address_that_asks_too_often_is_told_when_to_come_back(
@@ -245,7 +278,8 @@ async def test_an_address_that_asks_too_often_is_told_when_to_come_back(
             answers.append((answer.status, answer.headers.get("Retry-After"), await answer.json()))
 
     assert [status for status, _, _ in answers[:3]] == [HTTPStatus.OK] * 3
-    refusal = {"success": False, "error": "Too many requests from this address"}
+    text = "Too many requests from this address"
+    refusal = {"success": False, "error": text, "code": "rate_limited", "retryAfter": 1}
     assert answers[-1] == (HTTPStatus.TOO_MANY_REQUESTS, "1", refusal)
 
 
@@ -268,7 +302,8 @@ async def test_when_no_replica_answers_the_client_is_told_so_in_json(
     async with client.get(address + "/health") as answer:
         assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
         assert answer.headers["Retry-After"] == "1"
-        assert await answer.json() == {"success": False, "error": "No replica answers"}
+        refusal = {"success": False, "error": "No replica answers", "code": "unavailable", "retryAfter": 1}
+        assert await answer.json() == refusal
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await client.ws_connect(address + "/")
     assert refused.value.status == HTTPStatus.SERVICE_UNAVAILABLE

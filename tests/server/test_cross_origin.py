@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from server.ratelimit import LIMIT
+from server.access.quota_settings import QuotaSettings
 from tests.server.conftest import Served
 
 DEVELOPER = "http://localhost:5173"
@@ -61,7 +61,7 @@ async def test_a_page_reads_refusals_and_how_much_it_may_ask(served: Served) -> 
         for path, status in (("/klines/NONESUCH", 404), ("/nowhere", 404), ("/api/v3/depth", 400)):
             async with http.get(path) as response:
                 assert (response.status, response.headers[ALLOW]) == (status, DEVELOPER)
-        for _ in range(LIMIT):
+        for _ in range(QuotaSettings().requests_per_minute):
             async with http.get("/nowhere") as response:
                 pass
         assert (response.status, response.headers[ALLOW]) == (429, DEVELOPER)

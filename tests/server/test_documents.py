@@ -16,8 +16,8 @@ from market.errors import Code
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
 from market.klines import LATEST_MS
 from market.streams import Kind, Market, StreamName
+from server.access.quota_settings import QuotaSettings
 from server.history import MAX_ROWS
-from server.ratelimit import LIMIT
 from server.replica import Replica
 from server.wishes import MAX_CURSORS, THROTTLES
 from tests.server.conftest import Served, replica_settings
@@ -101,7 +101,8 @@ def test_the_documents_names_and_limits_are_the_codes(openapi: Document, asyncap
     assert set(schemas["Interval"]["enum"]) == SPOT_INTERVALS
     assert set(schemas["FuturesInterval"]["enum"]) == FUTURES_INTERVALS
     assert schemas["Time"]["maximum"] == LATEST_MS
-    assert openapi["components"]["headers"]["X-RateLimit-Limit"]["schema"]["const"] == LIMIT
+    limit = openapi["components"]["headers"]["X-RateLimit-Limit"]["schema"]["default"]
+    assert limit == QuotaSettings().requests_per_minute
     (limit,) = (p for p in openapi["paths"]["/klines/{symbol}"]["get"]["parameters"] if p.get("name") == "limit")
     assert limit["schema"]["anyOf"][0]["maximum"] == MAX_ROWS
     assert tuple(asyncapi["components"]["schemas"]["Throttle"]["enum"]) == THROTTLES
@@ -204,7 +205,7 @@ async def test_what_is_not_served_below_binances_paths_is_refused_in_binances_wo
 async def test_the_answer_to_too_many_requests_is_as_documented(served: Served, openapi: Document) -> None:
     documented = openapi["components"]["responses"]["TooManyRequests"]
     async with aiohttp.ClientSession() as http:
-        for _ in range(LIMIT):
+        for _ in range(QuotaSettings().requests_per_minute):
             async with http.get(f"{served.url}/nowhere"):
                 pass
         async with http.get(f"{served.url}/stats") as response:

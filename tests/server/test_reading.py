@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import pytest
 
+from bus.memory import MemoryBroker, MemoryBus
+from server.access.quota_settings import QuotaSettings
+from server.access.quotas import Quotas
+from server.access.visitors import Visitor
 from server.delivery import HIGH_WATER_BYTES, Delivery
 from server.websocket import WebSocket
 from tests.server.conftest import until
@@ -45,6 +49,7 @@ async def line() -> AsyncIterator[Line]:
             ws = WebSocket(
                 transport,
                 Delivery(),
+                Quotas(QuotaSettings(), MemoryBus(MemoryBroker()), "r1").enter(Visitor("127.0.0.1")),
                 on_message=messages.append,
                 on_lost=lost.set,
                 on_slow=transport.abort,

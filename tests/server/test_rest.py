@@ -5,8 +5,9 @@ import pytest
 
 from market.announcements import Source
 from market.streams import price_key
+from server.access.quota_settings import QuotaSettings
+from server.access.requests import WINDOW_S, RequestQuota
 from server.addresses import ProxyPolicy, origin_policy
-from server.ratelimit import LIMIT, WINDOW_S, RateLimit
 from tests.market.samples import sample
 from tests.server.conftest import Client, Served, until
 
@@ -136,9 +137,12 @@ async def test_every_answer_says_what_is_left_of_the_rate_limit(served: Served) 
             assert response.status == 200
 
 
+LIMIT = QuotaSettings().requests_per_minute
+
+
 def test_a_window_ends_and_addresses_do_not_share_one() -> None:
     now = [0.0]
-    limit = RateLimit(clock=lambda: now[0])
+    limit = RequestQuota(LIMIT, lambda _network: 0, clock=lambda: now[0])
     assert [limit.count("a").allowed for _ in range(LIMIT + 1)][-2:] == [True, False]
     assert limit.count("b").allowed
     now[0] = WINDOW_S

@@ -24,6 +24,7 @@ from market.announcements import (
 )
 from market.messages import Message
 from market.streams import StreamName
+from server.access.visitors import Visitor
 from server.connections import Connection
 from server.delivery import HIGH_WATER_BYTES, Delivery, Outbox
 from server.doors.socketio_encodings import KIND_EVENTS
@@ -329,7 +330,7 @@ class SlowClient(Connection):
     """A member whose wire is full."""
 
     def __init__(self, delivery: Delivery) -> None:
-        super().__init__()
+        super().__init__(Visitor("127.0.0.1"))
         self.wire = Wire()
         self.outbox = self.wire.outbox = Outbox(self.wire, delivery, lambda: None, deflate=False)
 

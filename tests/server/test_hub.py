@@ -16,6 +16,7 @@ from market.messages import Message
 from market.streams import Market, StreamName
 from market.symbols import Catalog, SymbolInfo
 from server import hub as hub_module
+from server.access.visitors import Visitor
 from server.channels import Channel
 from server.connections import Connection
 from server.delivery import Delivery
@@ -60,7 +61,7 @@ class Reader(Connection):
     """A connection that keeps what is sent to it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Visitor("127.0.0.1"))
         self.frames: list[Frame] = []
         self.forgotten: list[StreamName] = []
 

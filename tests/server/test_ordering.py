@@ -20,6 +20,7 @@ from market.announcements import RESUME_TOPIC, ResumeAsk, encode, resume_answers
 from market.messages import Message
 from market.streams import Market, StreamName
 from market.symbols import Catalog, SymbolInfo
+from server.access.visitors import Visitor
 from server.connections import Connection
 from server.delivery import HIGH_WATER_BYTES, Delivery, Outbox
 from server.encodings import Encoding
@@ -98,7 +99,7 @@ class Client(Connection):
     """A client that checks what it sees: the oracle of this test."""
 
     def __init__(self, delivery: Delivery) -> None:
-        super().__init__()
+        super().__init__(Visitor("127.0.0.1"))
         self.wire = Wire()
         self.outbox = Outbox(self.wire, delivery, lambda: None, deflate=False)
         self.wire.outbox = self.outbox

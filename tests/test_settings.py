@@ -57,6 +57,8 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(role: str, variable: 
         ("SLOW_CONSUMER_S", "0", "SLOW_CONSUMER_S='0' is not valid: must be more than 0"),
         ("FLUSH_INTERVAL_MS", "soon", "FLUSH_INTERVAL_MS='soon' is not valid: must be a number"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT='xml' is not valid: must be 'console' or 'json'"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL='loud' is not valid: must be 'debug', 'info', 'warning' or 'error'"),
+        ("TRACE_SAMPLE", "2", "TRACE_SAMPLE='2' is not valid: must be at most 1"),
         ("EXCHANGE", "foo", "EXCHANGE='foo' is not valid: must be simulate, binance or replay:FILE"),
     ],
 )

@@ -126,6 +126,7 @@ class Publisher:
     async def _write_values(self) -> None:
         while True:
             await asyncio.sleep(VALUES_PERIOD_S)
+            self._sampler.hasten()
             latest, self._latest = self._latest, {}
             if not latest:
                 continue

@@ -125,7 +125,7 @@ class Replica:
         self._admin = self._open_admin() if settings.admin_user else None
         self.exposition = Exposition("replica")
         """What `/metrics` shows."""
-        self._loop_lag = LoopLag()
+        self._loop_lag = LoopLag(self._delivery.journeys.sampler.hasten)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -14,9 +14,13 @@ EVERY_S: Final = 0.1
 
 
 class LoopLag:
-    """One timer, every EVERY_S; uvloop's timers count in ms, so that up to 1 ms of lateness is theirs."""
+    """One timer, every EVERY_S; uvloop's timers count in ms, so that up to 1 ms of lateness is theirs.
 
-    def __init__(self) -> None:
+    `then` is called every time: what else is to be done so often needs no timer of its own.
+    """
+
+    def __init__(self, then: Callable[[], None] | None = None) -> None:
+        self._then = then
         self._histogram = Histogram()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -41,4 +45,6 @@ class LoopLag:
 
     def _ring(self, due: float) -> None:
         self._histogram.observe(max(0.0, time.monotonic() - due))
+        if self._then is not None:
+            self._then()
         self._wait()

@@ -48,8 +48,18 @@ def test_about_one_message_of_so_many_is_sampled_and_it_lies_in_its_batch() -> N
 
 def test_a_batch_that_is_longer_than_the_distance_is_sampled_once() -> None:
     sampler = Sampler()
-    assert sampler.pick(1_000, 1_000) == 0
+    assert 0 <= sampler.pick(1_000, 1_000) < 1_000
     assert sampler.due > 1_000
+
+
+def test_who_is_hastened_samples_one_of_the_next_batch_whichever() -> None:
+    sampler, chosen = Sampler(), set()
+    for number in range(1, 201):
+        sampler.hasten()
+        assert number * 10 >= sampler.due
+        chosen.add(sampler.pick(number * 10, 10))
+        assert sampler.due > number * 10
+    assert chosen == set(range(10))
 
 
 def family(latencies: Latencies, name: str) -> Metric:

@@ -89,11 +89,14 @@ class Authenticator:
 
 
 def open_authenticator(settings: AccessSettings) -> Authenticator | None:
-    """The authenticator by these settings; None where `AUTH` is off."""
+    """The authenticator by these settings; None where `AUTH` is off. Raises SettingsError."""
     if settings.auth == "off":
         return None
     secret = settings.auth_jwt_secret.get_secret_value()
-    keyring = open_keyring(settings.auth_jwks) if settings.auth_jwks else None
+    try:
+        keyring = open_keyring(settings.auth_jwks) if settings.auth_jwks else None
+    except ValueError as error:
+        raise SettingsError(f"AUTH_JWKS cannot be used: {error}") from error
     tokens = None
     if secret or keyring is not None:
         tokens = Tokens(secret=secret, keyring=keyring, issuer=settings.auth_issuer, audience=settings.auth_audience)

@@ -146,6 +146,7 @@ class Gate:
             raise self._refused(visitor, error) from None
 
     def _refused(self, visitor: Visitor, error: UnauthorizedError) -> UnauthorizedError:
+        visitor.refused_total += 1
         if self._authenticator is not None:
             self._authenticator.refused[error.reason] += 1
         if (held_back := self._refusals.admit()) is not None:

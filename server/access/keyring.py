@@ -80,7 +80,10 @@ class UrlKeyring:
     """Keys that an issuer publishes. While the URL is away those of the last time hold."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        try:
+            self._url = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"not a URL: {error}") from None
         self._keys = KeySet({})
         self._fetch: asyncio.Task[bool] | None = None
         self._waiting = 0
@@ -126,9 +129,11 @@ class UrlKeyring:
         """Take what the URL has; whether that succeeded."""
         try:
             self._keys = parse_jwks(await self._read())
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             self.failures_total += 1
-            log.warning("keys not fetched, the last ones still hold", url=self._url, error=repr(error)[:200])
+            # Neither URL nor message: a URL may carry a password.
+            host = self._url.host
+            log.warning("keys not fetched, the last ones still hold", host=host, error=_in_short(error))
             return False
         else:
             return True
@@ -151,6 +156,12 @@ class UrlKeyring:
         return bytes(body)
 
 
+def _in_short(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
+    return str(error) if type(error) is ValueError else type(error).__name__
+
+
 def open_keyring(source: str) -> Keyring:
-    """The keyring at a URL (`https://...`) or in a file."""
+    """The keyring at a URL (`https://...`) or in a file. Raises ValueError for a URL that is none."""
     return UrlKeyring(source) if source.startswith(("http://", "https://")) else FileKeyring(Path(source))

@@ -343,16 +343,10 @@ class BinanceDoor:
 
         Raises _ForbiddenError for one that the client's grant does not cover.
         """
-        found = []
-        for name in names:
-            stream = connection.entrance.stream_of(name)
-            if stream is None:
-                continue
-            if not connection.visitor.grant.covers(stream):
-                raise _ForbiddenError(Code.FORBIDDEN, f"forbidden stream {name}")
-            if self._can_deliver(stream):
-                found.append(stream)
-        return found
+        streams = [stream for name in names if (stream := connection.entrance.stream_of(name)) is not None]
+        if forbidden := connection.visitor.grant.uncovered(streams):
+            raise _ForbiddenError(Code.FORBIDDEN, f"forbidden stream {forbidden[0].binance_name}")
+        return [stream for stream in streams if self._can_deliver(stream)]
 
     def _can_deliver(self, stream: StreamName) -> bool:
         try:

@@ -13,10 +13,11 @@ def renewed(connection: Connection, before: Grant, hub: Hub, replays: Replays) -
     streams that were left.
     """
     grant = connection.visitor.grant
-    uncovered = [(stream, encoding) for stream, encoding in connection.groups if not grant.covers(stream)]
+    lost = set(grant.uncovered({stream for stream, _ in connection.groups}))
+    uncovered = [(stream, encoding) for stream, encoding in connection.groups if stream in lost]
     for stream, encoding in uncovered:
         hub.leave(connection, stream, encoding)
     if grant.streams != before.streams:
         replays.stop_all(connection)
     expires_ms = None if grant.expires_at is None else int(grant.expires_at * 1_000)
-    return {"expiresAt": expires_ms, "left": sorted({str(stream) for stream, _ in uncovered})}
+    return {"expiresAt": expires_ms, "left": sorted(map(str, lost))}

@@ -25,6 +25,7 @@ import socketio
 
 from market.errors import Code, MarketError
 from server.access.gate import Gate
+from server.connections import CloseReason
 from server.delivery import Delivery
 from server.doors import msgpack
 from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
@@ -46,6 +47,8 @@ from server.frames import Batch
 
 MAIN: Final = "/"
 """The namespace of our protocol."""
+MAX_ATTEMPTS: Final = 5
+"""How often one client may show credentials that are no good before its connection ends."""
 
 
 class ClientEvent(NamedTuple):
@@ -161,6 +164,22 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         eio_sid = self.manager.eio_sid_from_sid(sid, namespace)
         return self.eio.sockets.get(eio_sid) if eio_sid else None
 
+    def dismiss(self, session: EngineSocket, sid: str, reason: CloseReason) -> None:
+        """Disconnect a client of the main namespace: after a DISCONNECT packet it does not come back by itself.
+
+        A WebSocket is closed with `reason`; a client that polls still has to fetch what it was told, and
+        goes by itself, or after a while like one that never connected.
+        """
+        if not session.upgraded:
+            self.eio.strangers.start(session)
+            self.eio.spawn(self.disconnect(sid, ignore_queue=True))
+            return
+        if session.is_binary:
+            session.write(msgpack.encode_packet(DISCONNECT, None), binary=True)
+        else:
+            session.write(b"4%d" % DISCONNECT)
+        session.end(reason.text, told=reason)
+
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
@@ -229,6 +248,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
 
         The refusal is that of the reference server's middlewares: CONNECT_ERROR `{message, data: {code}}`.
         """
+        if session.visitor.refused_total >= MAX_ATTEMPTS:
+            raise ValueError("too many attempts to connect")
         try:
             await self.eio.gate.present(session.visitor, auth)
         except MarketError as error:

@@ -24,7 +24,7 @@ from server.channels import Channel
 from server.connections import MAX_STREAMS, CloseReason, Connection
 from server.delivery import Delivery
 from server.doors.msgpack import encode_packet
-from server.doors.packets import DISCONNECT, EVENT
+from server.doors.packets import EVENT
 from server.doors.renewal import renewed
 from server.doors.replayed import SocketIOListener, replay_head
 from server.doors.rooms import open_manager
@@ -61,10 +61,11 @@ log = structlog.get_logger(__name__)
 class SocketIOConnection(Connection):
     """One Socket.IO client of the main namespace, over whichever transport it uses now."""
 
-    __slots__ = ("connected_ms", "session", "sid")
+    __slots__ = ("_server", "connected_ms", "session", "sid")
 
-    def __init__(self, session: EngineSocket, sid: str) -> None:
+    def __init__(self, server: SocketServer, session: EngineSocket, sid: str) -> None:
         super().__init__(session.visitor)
+        self._server = server
         self.session = session
         self.sid = sid
         self.connected_ms = time.time_ns() // 1_000_000
@@ -90,11 +91,7 @@ class SocketIOConnection(Connection):
         """What the client was granted has ended: say so, and disconnect it for good."""
         log.info("client let go", sid=self.sid, reason=CloseReason.EXPIRED.text)
         self.emit("error", refusal_of(error).body)
-        if self.session.is_binary:
-            self.session.write(encode_packet(DISCONNECT, None), binary=True)
-        else:
-            self.session.write(b"4%d" % DISCONNECT)
-        self.session.end(CloseReason.EXPIRED.text, told=CloseReason.EXPIRED)
+        self._server.dismiss(self.session, self.sid, CloseReason.EXPIRED)
 
     def encoding(self, form: Form) -> Encoding:
         """How this client gets the messages of a form."""
@@ -195,7 +192,7 @@ class SocketIODoor:
 
     def _on_connected(self, session: EngineSocket, sid: str) -> None:
         self.opened_total += 1
-        connection = self._connections[sid] = SocketIOConnection(session, sid)
+        connection = self._connections[sid] = SocketIOConnection(self.server, session, sid)
         self._gate.watch(connection)
         greeting = {"message": "Connected to WebSocket Streaming Service", "client_id": sid}
         connection.emit("connected", greeting | {"replica": self._replica, "source": self._source})

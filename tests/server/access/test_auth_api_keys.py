@@ -1,5 +1,6 @@
 """API keys: made once, stored as hashes, read again when the file changes."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_every_other_key_is_unknown(tmp_path: Path) -> None:
         DESK.lines + DESK.lines,
         DESK.lines + OTHER.lines.replace("other", "desk"),
     ],
+    ids=itertools.count(),  # test runners that share the work must give the tests the same names
 )
 def test_a_file_that_is_not_right_is_not_taken(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r".") as refused:

@@ -11,6 +11,7 @@ import pytest_asyncio
 import socketio
 from structlog.testing import capture_logs
 
+from server.doors.socket_server import MAX_ATTEMPTS
 from tests.server.access.conftest import DESK, GUARDED, Guarded
 from tests.server.access.minting import SECRET, bearer, forged, mint
 from tests.server.conftest import Client, Served, serving, until
@@ -205,6 +206,15 @@ async def test_a_socketio_client_may_try_again_on_the_same_connection(
         assert (await socket.receive_str()).startswith('40{"sid":"')
 
 
+async def test_a_socketio_client_may_not_try_for_ever(guarded: Guarded, http: aiohttp.ClientSession) -> None:
+    async with http.ws_connect("/socket.io/?EIO=4&transport=websocket") as socket:
+        await socket.receive_str()
+        for _ in range(MAX_ATTEMPTS + 1):
+            await socket.send_str(f'40{{"token":"{forged()}"}}')
+        texts = [message.data async for message in socket]
+        assert [text[:2] for text in texts] == ["44"] * MAX_ATTEMPTS + ["1"]
+
+
 async def test_a_socketio_client_is_told_stream_by_stream_what_it_may_not_have(guarded: Guarded) -> None:
     visitor = Visitor()
     assert await visitor.try_to_connect(guarded.url, "websocket", auth={"token": mint(tickcast=ETHER)})
@@ -327,6 +337,19 @@ async def test_where_credentials_are_optional_wrong_ones_are_refused(optional: S
     for auth, is_let_in in ((None, True), ({"token": ""}, True), ({"token": mint()}, True), ({"token": "x"}, False)):
         visitor = Visitor()
         assert await visitor.try_to_connect(optional.url, "websocket", auth=auth) is is_let_in
+        await visitor.io.disconnect()
+
+
+async def test_where_nobody_asks_for_credentials_they_are_not_looked_at(exchange: Process) -> None:
+    async with serving(exchange) as served, aiohttp.ClientSession(served.url) as http:
+        for headers in WRONG:
+            for path in ("/stats", "/api/v3/ping"):
+                assert (await status(http, path, headers))[0] == 200
+            for path in ("/", "/ws"):
+                assert (await handshake(http, path, headers))[0] == 101
+        visitor = Visitor()
+        assert await visitor.try_to_connect(served.url, "websocket", auth={"token": "x"}, headers=bearer("x"))
+        assert (await visitor.call("authenticate", {"token": mint()}))["code"] == "bad_request"
         await visitor.io.disconnect()
 
 

@@ -1,6 +1,7 @@
 """A grant ends during the connection, too, unless it is renewed; and with the API key that it came from."""
 
 import asyncio
+import json
 import time
 
 import aiohttp
@@ -52,6 +53,27 @@ async def test_the_websocket_of_a_socketio_client_closes_with_the_number(guarded
         texts = [message.data async for message in socket]
         assert [text[:2] for text in texts[-3:]] == ["42", "41", "1"]
         assert socket.close_code == 4401
+
+
+async def test_a_client_that_does_not_poll_just_then_fetches_the_goodbye_later(guarded: Guarded, clock: Clock) -> None:
+    async with aiohttp.ClientSession(guarded.url) as http:
+        async with http.get("/socket.io/?EIO=4&transport=polling") as opened:
+            sid = json.loads((await opened.text())[1:])["sid"]
+        path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+        async with http.post(path, data=f'40{{"token":"{mint()}"}}') as connected, http.get(path) as greeted:
+            assert connected.status == 200
+            assert (await greeted.text()).startswith("40")
+        gate = guarded.served.replica._gate
+        before = gate.expired_total
+        clock.end_tokens()
+        await until(lambda: gate.expired_total > before, "the end of the token")
+        packets = ""
+        while "\x1e41" not in packets:
+            async with http.get(path) as polled:
+                packets += "\x1e" + await polled.text()
+        assert '42["error",{"code":"token_expired"' in packets
+        async with http.post(path, data='42["subscribe",{"streams":["ethusdt@trade"]}]') as refused:
+            assert refused.status == 400
 
 
 async def test_a_json_client_is_told_and_closed_when_its_token_ends(guarded: Guarded, clock: Clock) -> None:

@@ -43,20 +43,27 @@ def test_what_cannot_be_right_stops_the_start(
         ("API_KEYS_FILE", "[[key]]\nname = 'desk'\n", "API_KEYS_FILE cannot be used: "),
         ("AUTH_JWKS", None, "AUTH_JWKS cannot be used: "),
         ("AUTH_JWKS", '{"keys": []}', "AUTH_JWKS cannot be used: "),
+        ("AUTH_JWKS", "https://id.example:port/", "AUTH_JWKS cannot be used: "),
     ],
 )
 async def test_a_file_of_keys_that_is_no_good_stops_the_start(
     tmp_path: Path, exchange: Process, name: str, text: str | None, sentence: str
 ) -> None:
     path = tmp_path / "keys"
+    value = text if text is not None and text.startswith("https:") else str(path)
     if text is not None:
         path.write_text(text)
     bus = open_bus("memory://no-good")
-    replica = Replica(replica_settings(exchange, auth="required", **{name.lower(): str(path)}), bus)
     with pytest.raises(SettingsError, match=sentence):
-        await replica.start()
-    await replica.close()
+        await _start_and_close(Replica(replica_settings(exchange, auth="required", **{name.lower(): value}), bus))
     await bus.close()
+
+
+async def _start_and_close(replica: Replica) -> None:
+    try:
+        await replica.start()
+    finally:
+        await replica.close()
 
 
 def test_the_start_says_so_in_one_sentence() -> None:

@@ -1,5 +1,6 @@
 """Tokens, as an issuer makes them and as an attacker does."""
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ async def test_a_key_verifies_with_its_own_algorithm_alone(keyring: FileKeyring)
         by_hand({"alg": "HS256", "crit": ["exp"]}, payload()),
         by_hand({"alg": "HS256", "kid": 7}, payload()),
     ],
+    ids=itertools.count(),  # test runners that share the work must give the tests the same names
 )
 def test_what_is_no_token_is_refused(token: str) -> None:
     assert reason(tokens(), token) in (Reason.MALFORMED, Reason.SIGNATURE, Reason.ALGORITHM)

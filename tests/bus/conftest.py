@@ -20,6 +20,9 @@ from tests.support.processes import Process, nats_server
 
 OpenEnd = Callable[..., Awaitable[Bus]]
 
+CANCELLED_HANDSHAKE = "Fatal error on SSL protocol"
+"""What uvloop says when a TLS handshake is cancelled, as it is by an end that closes while it connects."""
+
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that our processes run on: its transports are not asyncio's own."""
@@ -32,7 +35,7 @@ def _asyncio_has_nothing_to_complain_about(caplog: pytest.LogCaptureFixture) -> 
     yield
     gc.collect()
     complaints = [record.getMessage() for record in caplog.get_records("call") if record.name == "asyncio"]
-    assert complaints == []
+    assert [each for each in complaints if not each.startswith(CANCELLED_HANDSHAKE)] == []
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ class Quotas:
         self._elsewhere = Elsewhere(bus, replica, self._use)
         self._requests = RequestQuota(limits.requests_per_minute, self._elsewhere.requests_of)
         self._log = BoundedLog()
+        self._hooks = (self._refuse, self._left)
+        """Made once, not for every connection."""
         self.refused: Counter[str] = Counter()
         """How often was refused, by reason (`Reason`)."""
 
@@ -79,7 +81,8 @@ class Quotas:
         if visitor.grant.max_connections is not None:
             self._subjects[visitor.grant.subject] += 1
         use = self._addresses.of(visitor.address, monotonic())
-        return Stay(visitor, use, self.limits, refuse=self._refuse, on_leave=self._left)
+        refuse, on_leave = self._hooks
+        return Stay(visitor, use, self.limits, refuse=refuse, on_leave=on_leave)
 
     def open_socket(self, address: str) -> AddressUse | None:
         """Note an HTTP connection of `address`, until `close_socket`; None where it has too many already."""

@@ -232,6 +232,9 @@ def server(tmp_path: Path, redis: Process) -> Iterator[Process]:
         "EXCHANGE": "simulate",
         "EXCHANGE_URL": f"http://127.0.0.1:{exchange_port}",
         "SIM_SYMBOLS": "8",
+        # What is to be tried is behind the quotas.
+        "COMMANDS_PER_SECOND": "1000000",
+        "HANDSHAKES_PER_SECOND": "1000000",
     }
     with (
         tickcast("exchange", exchange_port, tmp_path, settings),

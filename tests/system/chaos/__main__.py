@@ -91,7 +91,7 @@ async def _run(directory: Path, settings: ChaosSettings) -> Result:
         rotations = await ground.handovers("age")
     typer.echo(f"The crowd: {company.crowd.told}")
     typer.echo(f"The hostile: {company.hostile.told}")
-    typer.echo(f"It took {time.monotonic() - began:.0f} s; {rotations:.0f} connections were replaced for their age")
+    typer.echo(f"It took {time.monotonic() - began:.0f} s; {rotations} connections were replaced for their age")
     for failure in company.failures:
         typer.echo(f"    {failure}")
     return Result(settings.seed, len(steps), clients, verdicts, company.failures)

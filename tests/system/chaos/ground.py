@@ -210,11 +210,10 @@ class Ground:
             raise NotHappenedError(f"no other process took the place of {name} (pid {pid})") from None
         return f"{name}: pid {pid} gone, {self.pids().get(name)} runs"
 
-    async def handovers(self, reason: str) -> float:
-        """How often the live ingestors have replaced a connection for this reason, as a replica tells."""
-        text = (await self.http.get(f"http://{LOOPBACK}:{self.site.replica_ports[0]}/metrics")).text
-        lines = [line for line in text.splitlines() if line.startswith("tickcast_upstream_handovers_total")]
-        return sum(float(line.rpartition(" ")[2]) for line in lines if f'"{reason}"' in line)
+    async def handovers(self, reason: str) -> int:
+        """How often the ingestors that live now have replaced a connection for this reason."""
+        told = [(await self.http.get(f"http://{LOOPBACK}:{port}/health")).json() for port in self.site.ingestor_ports]
+        return sum(one["upstream"]["handovers"].get(reason, 0) for one in told)
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = RECOVERY_S) -> None:
         """Return once `condition` (plain or async) holds. Raises NotHappenedError."""

@@ -22,7 +22,7 @@ from market.streams import StreamName
 
 OPENING_S: Final = 10.0
 """How long a new connection may take to open before its streams count as lost, in s."""
-HEALTHY_S: Final = 10.0
+HEALTHY_S: Final = 5.0
 """A session that has lived for so long ends an episode of troubles, in s."""
 
 _TICK_S: Final = 0.25

@@ -171,12 +171,16 @@ class CandleArbiter(NewestArbiter):
             if missing:
                 break
             del held[0]
-            if missing is not None and first.cursor >= latest.cursor:
+            if missing is not None and self._is_news(first, latest):
                 self.begin(first)
                 released.append(first)
                 latest = first
         self._find_hole(latest)
         return released
+
+    def _is_news(self, held: Message, latest: Message) -> bool:
+        """Whether a message that was held comes after the latest; its other copy may have gone past it."""
+        return held.cursor > latest.cursor or self._is_tie(held, latest)
 
     def _find_hole(self, latest: Message | None) -> None:
         if not self._held or latest is None:

@@ -214,6 +214,23 @@ def test_a_candle_waits_until_the_one_before_was_seen_closed() -> None:
     assert len(stream.out) == 5
 
 
+def test_a_candle_whose_other_copy_went_past_it_while_it_was_held_comes_once() -> None:
+    stream = Stream("btcusdt@kline_1m")
+    # Over REST a candle is seen open before the end of the one before it, which has a later event time, comes.
+    close = kline(stream, OPEN + 2 * MINUTE + 30, OPEN + MINUTE, closed=True)
+    stream.take(
+        kline(stream, OPEN + 1, OPEN),
+        kline(stream, OPEN + MINUTE + 1, OPEN + MINUTE),
+        kline(stream, OPEN + 2 * MINUTE + 1, OPEN + 2 * MINUTE),
+        close,
+        kline(stream, OPEN + MINUTE, OPEN, closed=True),
+        close,
+        close,
+    )
+    assert stream.cursors == [OPEN + 1, OPEN + MINUTE, OPEN + MINUTE + 1, OPEN + 2 * MINUTE + 30]
+    assert stream.figures.duplicates_total == 2
+
+
 def test_every_candle_that_was_left_out_is_missed() -> None:
     stream = Stream("btcusdt@kline_1m")
     stream.take(kline(stream, OPEN + MINUTE, OPEN, closed=True))

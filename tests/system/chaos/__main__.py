@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import httpx
 import typer
 from pydantic import Field
 from pydantic_settings import BaseSettings
@@ -76,25 +77,34 @@ async def _run(directory: Path, settings: ChaosSettings) -> Result:
     steps = plan(settings.seed, quick=settings.quick)
     typer.echo(f"SEED={settings.seed}: {len(steps)} faults")
     verdicts: list[Verdict] = []
+    wrong: list[str] = []
     async with (
         Ground(directory, {"CONNECTION_LIFETIME_S": str(ROTATION_S)}) as ground,
         Company(ground.site.url, settings.seed) as company,
     ):
         typer.echo(f"{len(ground.clients)} clients hear everything after {time.monotonic() - began:.0f} s")
-        for step in steps:
-            verdict = await ground.undergo(fault_of(step))
-            verdicts.append(verdict)
-            typer.echo(verdict.line)
-            for line in (*verdict.failures, *(f"(told, but avoidable) {loss}" for loss in verdict.losses)):
-                typer.echo(f"    {line}")
+        try:
+            for step in steps:
+                verdicts.append(await ground.undergo(fault_of(step)))
+                _tell(verdicts[-1])
+        except (AssertionError, httpx.HTTPError) as error:
+            wrong.append(f"it cannot go on: {error!r}, {error.__cause__!r}")
         clients = len(ground.clients)
         rotations = await ground.handovers("age")
     typer.echo(f"The crowd: {company.crowd.told}")
     typer.echo(f"The hostile: {company.hostile.told}")
-    typer.echo(f"It took {time.monotonic() - began:.0f} s; {rotations:.0f} connections were replaced for their age")
-    for failure in company.failures:
+    typer.echo(f"It took {time.monotonic() - began:.0f} s; {rotations} connections were replaced for their age")
+    wrong += company.failures
+    for failure in wrong:
         typer.echo(f"    {failure}")
-    return Result(settings.seed, len(steps), clients, verdicts, company.failures)
+    return Result(settings.seed, len(steps), clients, verdicts, wrong)
+
+
+def _tell(verdict: Verdict) -> None:
+    """Print what came of one fault."""
+    typer.echo(verdict.line)
+    for line in (*verdict.failures, *(f"(told, but avoidable) {loss}" for loss in verdict.losses)):
+        typer.echo(f"    {line}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -118,7 +118,8 @@ class Ground:
     async def undergo(self, fault: Fault) -> Verdict:
         """What clients see of `fault`."""
         at, evidence, wrong = time.time(), "", list[str]()
-        await self._await(self._is_whole, "the cluster is whole", RECOVERY_S)
+        with _noting(wrong):
+            await self._await(self._is_whole, "the cluster is whole before it", RECOVERY_S)
         self._begin()
         await asyncio.sleep(CALM_S)
         self.mark()
@@ -126,11 +127,9 @@ class Ground:
             evidence = await fault.happen(self)
         except NotHappenedError as error:
             wrong.append(f"it did not happen: {error}")
-        try:
-            await self._await(self._is_whole, "the cluster is whole", RECOVERY_S)
+        with _noting(wrong):
+            await self._await(self._is_whole, "the cluster is whole after it", RECOVERY_S)
             await self.control("reset")
-        except TimeoutError as error:
-            wrong.append(str(error))
         await asyncio.sleep(CALM_S)
         await self._catch_up()
         await self.everyone_is_back()
@@ -147,7 +146,7 @@ class Ground:
 
         Where a restart is `graceful`, clients are served until they are let go: then it is how long they heard nothing.
         """
-        with _patience():
+        with suppress(TimeoutError):  # how long it took is told
             await self._await(
                 lambda: all(client.checker.back_s(time.monotonic()) < math.inf for client in self.clients),
                 "every client is back",
@@ -210,14 +209,10 @@ class Ground:
             raise NotHappenedError(f"no other process took the place of {name} (pid {pid})") from None
         return f"{name}: pid {pid} gone, {self.pids().get(name)} runs"
 
-    async def handovers(self, reason: str) -> float:
-        """How often the ingestors have replaced a connection for this reason."""
-        name = f'tickcast_upstream_handovers_total{{reason="{reason}"}} '
-        total = 0.0
-        for port in self.site.ingestor_ports:
-            text = (await self.http.get(f"http://{LOOPBACK}:{port}/metrics")).text
-            total += sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))
-        return total
+    async def handovers(self, reason: str) -> int:
+        """How often the ingestors that live now have replaced a connection for this reason."""
+        told = [(await self.http.get(f"http://{LOOPBACK}:{port}/health")).json() for port in self.site.ingestor_ports]
+        return sum(one["upstream"]["handovers"].get(reason, 0) for one in told)
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = RECOVERY_S) -> None:
         """Return once `condition` (plain or async) holds. Raises NotHappenedError."""
@@ -281,7 +276,7 @@ class Ground:
     async def _catch_up(self) -> None:
         """Wait for the clients to have what the exchange has sent by now; what they lack then is lost."""
         truth = await self._truth()
-        with _patience():
+        with suppress(TimeoutError):  # what they lack is told
             await self._await(
                 lambda: all(_has(client, truth) for client in self.clients), "clients caught up", CATCH_UP_S
             )
@@ -345,12 +340,12 @@ class Lag:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """Go on when something has not come in time: the verdict tells what."""
+def _noting(wrong: list[str]) -> Iterator[None]:
+    """Go on when something has not come in time, and note what."""
     try:
         yield
-    except TimeoutError:
-        return
+    except TimeoutError as error:
+        wrong.append(str(error))
 
 
 def _has(client: Listener, truth: Mapping[str, int]) -> bool:

@@ -7,15 +7,13 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
-from bus.memory import MemoryBroker, MemoryBus
 from server.access.gate import Gate
-from server.access.quota_settings import QuotaSettings
-from server.access.quotas import Quotas
 from server.addresses import ProxyPolicy
 from server.delivery import Delivery
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket
 from server.doors.socket_server import ClientEvent, Reply, SocketServer
+from tests.support.quotas import wide_quotas
 
 FRIEND = "https://friend.example"
 """The one origin that may connect."""
@@ -32,7 +30,7 @@ class EngineService:
         self.server = SocketServer(
             Delivery(),
             gate=Gate(ProxyPolicy(())),
-            quotas=Quotas(QuotaSettings(), MemoryBus(MemoryBroker()), "r1"),
+            quotas=wide_quotas(),
             on_connected=self._on_connected,
             on_event=self._on_event,
             client_manager=Rooms(),

@@ -209,10 +209,14 @@ class Ground:
             raise NotHappenedError(f"no other process took the place of {name} (pid {pid})") from None
         return f"{name}: pid {pid} gone, {self.pids().get(name)} runs"
 
-    async def handovers(self, reason: str) -> int:
+    async def handovers(self, reason: str) -> float:
         """How often the ingestors that live now have replaced a connection for this reason."""
-        told = [(await self.http.get(f"http://{LOOPBACK}:{port}/health")).json() for port in self.site.ingestor_ports]
-        return sum(one["upstream"]["handovers"].get(reason, 0) for one in told)
+        name = f'tickcast_upstream_handovers_total{{reason="{reason}"}} '
+        total = 0.0
+        for port in self.site.ingestor_ports:
+            text = (await self.http.get(f"http://{LOOPBACK}:{port}/metrics")).text
+            total += sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))
+        return total
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = RECOVERY_S) -> None:
         """Return once `condition` (plain or async) holds. Raises NotHappenedError."""

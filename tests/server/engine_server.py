@@ -32,7 +32,7 @@ class EngineService:
         self.server = SocketServer(
             Delivery(),
             gate=Gate(ProxyPolicy(())),
-            quotas=Quotas(QuotaSettings(), MemoryBus(MemoryBroker()), "r1"),
+            quotas=Quotas(QuotaSettings(commands_per_second=10_000), MemoryBus(MemoryBroker()), "r1"),
             on_connected=self._on_connected,
             on_event=self._on_event,
             client_manager=Rooms(),

@@ -246,6 +246,7 @@ async def test_commands_are_handled_in_the_order_of_their_sending(served: Served
     assert client.of_stream("ethusdt@trade") == []
 
 
+@pytest.mark.parametrize("served", [{"commands_per_second": 10_000}], indirect=True)
 async def test_thousands_of_messages_at_once_are_all_answered(client: JsonClient) -> None:
     for number in range(3000):
         await client.send(type="PING" if number % 2 else "ping")
@@ -392,6 +393,7 @@ async def test_a_client_that_answers_no_ping_is_closed_and_others_are_not(impati
         await living.settle()
 
 
+@pytest.mark.parametrize("served", [{"commands_per_second": 10_000}], indirect=True)
 async def test_mutated_messages_neither_close_the_connection_nor_disturb_a_neighbour(
     served: Served, client: JsonClient
 ) -> None:

@@ -35,6 +35,7 @@ MAX_RECENT: Final = 1_024
 RECENT_S: Final = 30.0
 """How far one copy of an unordered stream may be behind the other, in s."""
 
+_CLOSED: Final = b'"x":true'
 _OPENS: Final = b'"k":{"t":'
 _OPEN_AT: Final = len(_OPENS)
 _OPEN_TO: Final = _OPEN_AT + 13
@@ -96,7 +97,7 @@ class CandleArbiter(NewestArbiter):
         super().__init__(figures, on_epoch, clock)
         self._option = option
         self._opened = b""
-        """The open time of the latest candle, as its payload has it."""
+        """The open time of the latest candle, as its payload has it; empty once it was seen closed."""
         self._held = Held(figures)
 
     @property
@@ -120,6 +121,7 @@ class CandleArbiter(NewestArbiter):
             and message.cursor > latest.cursor
             and payload[at + _OPEN_AT : at + _OPEN_TO] == self._opened
             and not self._held
+            and payload.find(_CLOSED, at) < 0
         ):
             self._latest = message
             return (message,)
@@ -138,7 +140,7 @@ class CandleArbiter(NewestArbiter):
             self.begin(message)
             return (message,)
         if message.cursor == latest.cursor:
-            if not self._is_tie(message, latest):
+            if not self._is_tie(message, latest) or self._missing(message, latest) is None:
                 return ()
         elif message.cursor < latest.cursor:
             if not self._is_epoch(latest):
@@ -155,11 +157,12 @@ class CandleArbiter(NewestArbiter):
         return [message, *self._released()]
 
     def _missing(self, message: Message, latest: Message) -> list[int] | None:
-        """Which candles before that of `message` were not seen closed; None where it is of an older one."""
+        """Which candles before that of `message` were not seen closed; None where it is of an older or a closed one."""
         known, new = candle_of(latest.payload), candle_of(message.payload)
         if known is None or new is None:
             return []
-        return None if new.open_ms < known.open_ms else missing_candles(self._option, known, new)
+        is_over = new.open_ms < known.open_ms or (known.closed and new.open_ms == known.open_ms)
+        return None if is_over else missing_candles(self._option, known, new)
 
     def _released(self) -> list[Message]:
         """The messages held that nothing is missing before any more."""
@@ -323,5 +326,6 @@ def arbiter_of(
 
 
 def _opened(payload: bytes) -> bytes:
+    """The open time of a candle that is open; empty for one that is closed."""
     at = payload.find(_OPENS)
-    return payload[at + _OPEN_AT : at + _OPEN_TO]
+    return b"" if payload.find(_CLOSED, at) >= 0 else payload[at + _OPEN_AT : at + _OPEN_TO]

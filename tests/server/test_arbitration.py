@@ -228,7 +228,16 @@ def test_a_candle_whose_other_copy_went_past_it_while_it_was_held_comes_once() -
         close,
     )
     assert stream.cursors == [OPEN + 1, OPEN + MINUTE, OPEN + MINUTE + 1, OPEN + 2 * MINUTE + 30]
-    assert stream.figures.duplicates_total == 2
+
+
+def test_nothing_more_comes_of_a_candle_that_was_seen_closed() -> None:
+    stream = Stream("btcusdt@kline_1m")
+    polled = kline(stream, OPEN + MINUTE, OPEN, closed=True, text=b"poll")
+    streamed = kline(stream, OPEN + MINUTE + 30, OPEN, closed=True)
+    tied = kline(stream, OPEN + MINUTE, OPEN, closed=True)
+    stream.take(kline(stream, OPEN + 2_000, OPEN), polled, tied, streamed, kline(stream, OPEN + MINUTE + 40, OPEN))
+    stream.take(kline(stream, OPEN + MINUTE + 50, OPEN + MINUTE))
+    assert stream.cursors == [OPEN + 2_000, OPEN + MINUTE, OPEN + MINUTE + 50]
 
 
 def test_every_candle_that_was_left_out_is_missed() -> None:

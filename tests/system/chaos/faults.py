@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import psutil
 from redis.crc import key_slot
 
+from deploy.plan import LOOPBACK
 from market.streams import StreamName
 from tests.bus.redis_cluster import SLOTS
 from tests.system.chaos.clients import STREAMS, TRADES
@@ -52,6 +53,7 @@ def fault_of(step: Step) -> Fault:
         step.name,
         lambda ground: happen(ground, step),
         _may_lose(step),
+        upstream=step.what is What.EXCHANGE or step.target == "exchange",
         cuts_clients=cuts_clients or step.variant in {Whole.ROLLING, Whole.AHEAD, Whole.BEHIND},
     )
 
@@ -194,9 +196,17 @@ async def _refuse_all(ground: Ground, step: Step, *, sockets: int, rest: int) ->
 
 
 async def _kill_both(ground: Ground, _step: Step) -> str:
-    ground.mark()
+    """Nobody is left who could go on: clients have to be back once one of the next two runs."""
     pids = [await ground.signal(name, signal.SIGKILL) for name in INGESTORS]
-    return ", ".join([await ground.successor(name, pid) for name, pid in zip(INGESTORS, pids, strict=True)])
+    told = ", ".join([await ground.successor(name, pid) for name, pid in zip(INGESTORS, pids, strict=True)])
+    urls = [f"http://{LOOPBACK}:{port}/health/live" for port in ground.site.ingestor_ports]
+
+    async def runs() -> bool:
+        return any([await ground.answers(url) for url in urls])
+
+    await ground.until(runs, "an ingestor runs")
+    ground.mark()
+    return told
 
 
 async def _roll(ground: Ground, _step: Step) -> str:
@@ -211,7 +221,7 @@ async def _roll(ground: Ground, _step: Step) -> str:
 
 
 async def _is_ready(ground: Ground, port: int) -> bool:
-    return await ground.answers(f"http://127.0.0.1:{port}/health/ready")
+    return await ground.answers(f"http://{LOOPBACK}:{port}/health/ready")
 
 
 async def _skew(ground: Ground, step: Step, *, shift_s: int) -> str:

@@ -28,6 +28,9 @@ from tests.system.chaos.report import Sight, Verdict
 SETTINGS: Final = {"SIM_SYMBOLS": "5", "SIM_TRADES_PER_SECOND": "40", "DRAIN_SECONDS": "3"}
 CALM_S: Final = 0.5
 """How long clients are watched before and after each fault, in s."""
+HEALTH_S: Final = 5.5
+"""After how long a connection to the exchange is well again, in s (binance/connection.py); until then the next trouble
+would be a part of the last one, and waited out for longer."""
 START_S: Final = 60.0
 RECOVERY_S: Final = 30.0
 """How long the cluster may take to be whole again after a fault."""
@@ -60,6 +63,8 @@ class Fault(NamedTuple):
     happen: "Callable[[Ground], Awaitable[str]]"
     may_lose: frozenset[str] = frozenset()
     """Streams of which nobody has what was sent meanwhile: it may be lost, if every client is told."""
+    upstream: bool = False
+    """Whether connections to the exchange are lost."""
     cuts_clients: bool = False
     """Whether clients lose their connection: those of the Binance door have no means to catch up."""
 
@@ -130,7 +135,7 @@ class Ground:
         with _noting(wrong):
             await self._await(self._is_whole, "the cluster is whole after it", RECOVERY_S)
             await self.control("reset")
-        await asyncio.sleep(CALM_S)
+        await asyncio.sleep(HEALTH_S if fault.upstream else CALM_S)
         await self._catch_up()
         await self.everyone_is_back()
         return self._judge(fault, at, evidence, wrong)

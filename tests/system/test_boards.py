@@ -20,8 +20,6 @@ from tests.system.cluster import Cluster
 STREAMS = ["*@trade", "btcusdt@kline_1m", "btcusdt@depth", "btcusdt@book", "futures:btcusdt@markPrice"]
 AFTER_A_START = {"ReconnectStorm"}
 """What a few seconds cannot be told from: the clients came just now."""
-AWAITED = ("tickcast_refused_total",)
-"""What quotas count, on their way here."""
 
 
 @pytest.fixture(scope="module")
@@ -106,17 +104,13 @@ def returns_data(prometheus: str, expression: str) -> bool:
     return any(not math.isnan(value) for value in query(prometheus, expression))
 
 
-def expected(asked: Asked) -> Any:
-    """A test's parameter: an expression that is to return data, now or with what is on its way."""
-    is_awaited = any(name in asked.expression for name in AWAITED)
-    marks = [pytest.mark.xfail(reason="on its way", raises=AssertionError, strict=True)] if is_awaited else []
-    return pytest.param(asked.expression, id=f"{asked.where}: {asked.expression[:60]}", marks=marks)
+def _name_of(asked: Asked) -> str:
+    return f"{asked.where}: {asked.expression[:60]}"
 
 
-@pytest.mark.parametrize("expression", [expected(asked) for asked in (*panel_expressions("5s"), *alert_vectors())])
-def test_every_expression_returns_data(prometheus: str, expression: str, request: pytest.FixtureRequest) -> None:
-    is_awaited = request.node.get_closest_marker("xfail") is not None
-    wait_until(lambda: returns_data(prometheus, expression), expression, timeout_s=0.1 if is_awaited else 20)
+@pytest.mark.parametrize("asked", [*panel_expressions("5s"), *alert_vectors()], ids=_name_of)
+def test_every_expression_returns_data(prometheus: str, asked: Asked) -> None:
+    wait_until(lambda: returns_data(prometheus, asked.expression), asked.expression, timeout_s=20)
 
 
 def test_no_alert_fires_while_all_is_well(prometheus: str) -> None:

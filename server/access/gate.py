@@ -69,16 +69,20 @@ class Gate:
         if self._authenticator is not None:
             await self._authenticator.close()
 
+    def address_of(self, request: web.Request) -> str:
+        """The address of the client behind `request`."""
+        return self._proxies.client_address(request)
+
     async def admit(self, request: web.Request) -> Visitor:
         """The visitor behind `request`. Raises UnauthorizedError."""
-        visitor = Visitor(self._proxies.client_address(request))
+        visitor = Visitor(self.address_of(request))
         if self._authenticator is not None:
             visitor.grant = await self._authenticate(visitor, credentials.in_request(request))
         return visitor
 
     async def approach(self, request: web.Request) -> Visitor:
         """As `admit`, of a client that may still show credentials in its CONNECT packet: see `present`."""
-        visitor = Visitor(self._proxies.client_address(request))
+        visitor = Visitor(self.address_of(request))
         if self._authenticator is not None:
             try:
                 visitor.grant = await self._authenticator.authenticate(credentials.in_request(request))

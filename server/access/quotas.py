@@ -62,19 +62,22 @@ class Quotas:
         """Stop."""
         await self._elsewhere.close()
 
+    def knock(self, address: str) -> None:
+        """Charge a handshake, before anything is spent on it. Raises OverQuotaError where there were too many."""
+        use = self._addresses.of(address, monotonic())
+        rate = self.limits.handshakes_per_second
+        if not use.handshakes.take(1, rate, monotonic()):
+            text = f"At most {rate:g} new connections a second and address"
+            raise self._over(Reason.HANDSHAKES, Code.RATE_LIMITED, text, int(use.handshakes.wait_s(1, rate)) + 1, use)
+
     def check(self, visitor: Visitor) -> None:
-        """Raise OverQuotaError unless the visitor may open a connection now; `enter` follows without an await."""
+        """Raise OverQuotaError unless the visitor may have one more connection; `enter` follows without an await."""
         use = self._addresses.of(visitor.address, monotonic())
         most = self.limits.connections_per_address
         if use.connections >= most:
             text = f"At most {most} connections an address"
             raise self._over(Reason.CONNECTIONS, Code.TOO_MANY_CONNECTIONS, text, _RETRY_S, use)
         self._check_subject(visitor, use)
-        self._check_handshake(use)
-
-    def check_handshake(self, visitor: Visitor) -> None:
-        """Raise OverQuotaError unless the visitor may shake hands now, for a connection that it has already."""
-        self._check_handshake(self._addresses.of(visitor.address, monotonic()))
 
     def enter(self, visitor: Visitor) -> Stay:
         """Begin the stay of one connection, which ends with its `leave`."""
@@ -119,12 +122,6 @@ class Quotas:
         if self._subjects[subject] + self._elsewhere.connections_of(subject) >= most:
             text = f"At most {most} connections with these credentials"
             raise self._over(Reason.SUBJECT_CONNECTIONS, Code.TOO_MANY_CONNECTIONS, text, _RETRY_S, use)
-
-    def _check_handshake(self, use: AddressUse) -> None:
-        rate = self.limits.handshakes_per_second
-        if not use.handshakes.take(1, rate, monotonic()):
-            text = f"At most {rate:g} new connections a second and address"
-            raise self._over(Reason.HANDSHAKES, Code.RATE_LIMITED, text, int(use.handshakes.wait_s(1, rate)) + 1, use)
 
     def _uncounted(self, use: AddressUse) -> OverQuotaError:
         text = "What is counted for all replicas together cannot be counted now"

@@ -28,7 +28,7 @@ from server.cluster_view import Sighting
 from server.doors.admin_sockets import MAX_ROOMS, Event, Listing, Seen
 from server.doors.packets import is_reserved
 from server.doors.socket_server import MAIN, SocketServer
-from server.doors.socketio import SocketIOConnection
+from server.doors.socketio_connection import SocketIOConnection
 from server.figures import FiguresExchange
 
 NAMESPACE: Final = "/admin"

@@ -206,6 +206,7 @@ class BinanceDoor:
             if not allows(self._is_allowed_origin, request):
                 self.refused_total += 1
                 return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
+            self._quotas.knock(self._gate.address_of(request))
             try:
                 visitor = await self._gate.admit(request)
             except MarketError as error:
@@ -219,6 +220,7 @@ class BinanceDoor:
             except BinanceError as error:
                 return as_response(binance_refusal(error, used=0))
             names = names_in_query(query) if entrance.combined else names_in_path(request.match_info.get("names", ""))
+            self._quotas.check(visitor)
             return take_over(request, partial(self._open, visitor, entrance, names))
 
         return handle

@@ -164,6 +164,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
             return _refused(EngineError.BAD_VERSION, headers)
         if (transport == "websocket") is not _is_upgrade(request):
             return _refused(EngineError.BAD_REQUEST, headers)
+        self.quotas.knock(self.gate.address_of(request))
         visitor = await self.gate.approach(request)
         if self._is_closing:
             return turn_away(headers)
@@ -194,7 +195,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc] # engineio ships
         if query.get("EIO") != "4" or (query["transport"] == "websocket") is not is_upgrade:
             return _refused(EngineError.BAD_REQUEST, headers)
         if is_upgrade:
-            self.quotas.check_handshake(session.visitor)
+            self.quotas.knock(session.visitor.address)
             return session.upgrade(request)
         if session.upgraded:
             return _refused(EngineError.BAD_REQUEST, headers)

@@ -4,14 +4,11 @@ Shapes: docs/protocol.md. Source: seed documents 000, 001 and 004.
 """
 
 import asyncio
-import math
-import secrets
-import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -22,13 +19,13 @@ from market.streams import Market, StreamName
 from market.venue import RestError
 from server.access.gate import Gate
 from server.access.quotas import Quotas
-from server.access.stays import Stay, Verdict
+from server.access.stays import Verdict
 from server.access.visitors import Visitor
 from server.addresses import OriginPolicy, allows
 from server.catalogs import Catalogs
-from server.connections import CloseReason
 from server.delivery import Delivery
 from server.doors.heartbeat import Heartbeat
+from server.doors.json_connection import JsonConnection
 from server.doors.json_encodings import RAW, RAW_PREFIXED, TYPED, PriceUpdates
 from server.doors.json_messages import read_message
 from server.doors.json_requests import (
@@ -48,11 +45,10 @@ from server.doors.json_requests import (
     parse_command,
     typed_to_leave,
 )
-from server.doors.raw import RawConnection
 from server.doors.renewal import renewed
 from server.doors.replayed import JsonListener, replay_head
 from server.doors.rest_guard import as_json
-from server.drain import Notice, turn_away
+from server.drain import turn_away
 from server.encodings import Encoding
 from server.first_sight import first_sight
 from server.frames import Batch, Frame
@@ -79,49 +75,6 @@ MAX_ASKED: Final = 16
 _INTERNAL: Final = Refusal(Code.INTERNAL, "Something went wrong here; it was logged")
 
 log = structlog.get_logger(__name__)
-
-
-class JsonConnection(RawConnection):
-    """One client of the JSON door."""
-
-    __slots__ = ("asked", "client_id", "historian", "inbox", "is_lost", "is_upper", "worker")
-
-    notice_s: ClassVar = math.inf
-
-    def __init__(self, stay: Stay, heartbeat: Heartbeat) -> None:
-        super().__init__(stay, heartbeat)
-        self.client_id = f"client_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
-        self.is_upper = False
-        """Whether the client spoke as document 004's do when it spoke last."""
-        self.is_lost = False
-        self.inbox: deque[str | bytes] | None = None
-        """Messages that wait, while `worker` handles them one after the other."""
-        self.worker: asyncio.Task[None] | None = None
-        self.asked: list[HistoricalKlines] = []
-        self.historian: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """The id that the client was greeted with."""
-        return self.client_id
-
-    def expire(self, error: MarketError) -> None:
-        """What the client was granted has ended."""
-        self.tell({"type": "ERROR" if self.is_upper else "error"} | refusal_of(error).body)
-        super().expire(error)
-
-    def tell(self, body: object) -> None:
-        """Send one message of this client's own."""
-        if not self.is_lost:
-            self.reply(msgspec.json.encode(body))
-
-    def warn(self, notice: Notice) -> None:
-        """Say in the client's own manner that it will be closed."""
-        self.tell({"type": "DRAINING", "data": notice.body} if self.is_upper else {"type": "draining", **notice.body})
-
-    def dismiss(self) -> None:
-        """Close the client because the replica ends."""
-        self.ws.close(CloseReason.SHUTDOWN)
 
 
 class JsonDoor:
@@ -173,6 +126,7 @@ class JsonDoor:
         if not allows(self._is_allowed_origin, request):
             self.refused_total += 1
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This origin may not connect")
+        self._quotas.knock(self._gate.address_of(request))
         try:
             visitor = await self._gate.admit(request)
         except MarketError as error:

@@ -9,7 +9,7 @@ from server.doors.session import EngineSocket
 from server.drain import Leaver, Notice
 
 if TYPE_CHECKING:
-    from server.doors.socketio import SocketIOConnection
+    from server.doors.socketio_connection import SocketIOConnection
 
 LOOK_AGAIN_S: Final = 0.05
 LOOKS: Final = 40

@@ -16,8 +16,8 @@ application has a handler for, acknowledgements of ours) goes python-socketio's 
 tests/server/test_engine.py fails loudly when a release changes what this relies on.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 import engineio
 import msgspec
@@ -30,6 +30,7 @@ from server.access.quotas import Quotas
 from server.connections import CloseReason
 from server.delivery import Delivery
 from server.doors import msgpack
+from server.doors.client_events import Answer, ClientEvent, Reply
 from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
 from server.doors.packets import (
     ACK,
@@ -39,15 +40,14 @@ from server.doors.packets import (
     CONNECT_ERROR,
     DISCONNECT,
     EVENT,
+    Json,
     Packet,
     Partial,
     decode_packet,
     event_number,
-    load_json,
 )
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket, Work
-from server.frames import Batch
 from server.refusals import refusal_of
 
 _WITH_ATTACHMENTS: Final = (f"4{BINARY_EVENT}", f"4{BINARY_ACK}")
@@ -59,48 +59,6 @@ MAX_BEHIND_CONNECT: Final = 256
 """Messages for a client that wait while a handler decides about its CONNECT; with more it is let go."""
 
 log = structlog.get_logger(__name__)
-
-
-class ClientEvent(NamedTuple):
-    """One event of a client: its name as sent, its arguments, and whether an acknowledgement is due."""
-
-    sid: str
-    name: object
-    arguments: list[Any]
-    wants_ack: bool
-
-    @property
-    def data(self) -> object:
-        """The first argument, or None."""
-        return self.arguments[0] if self.arguments else None
-
-
-class Json:
-    """The JSON module of the Socket.IO server: msgspec, so that a `msgspec.Raw` payload stays as it is."""
-
-    @staticmethod
-    def dumps(value: object, **_stdlib_options: object) -> str:
-        """`value` as compact JSON."""
-        return msgspec.json.encode(value).decode()
-
-    @staticmethod
-    def loads(text: str | bytes, **_stdlib_options: object) -> Any:  # noqa: ANN401 # whatever the client sent
-        """The value of `text`. Raises ValueError, also for JSON nested too deeply to decode."""
-        return load_json(text)
-
-
-class Reply(NamedTuple):
-    """What a handler answers: the acknowledgement's body, and events and frames that go out right behind it."""
-
-    body: object = None
-    events: Sequence[tuple[str, object]] = ()
-    behind: Sequence[Batch] = ()
-    later: Coroutine[Any, Any, "Reply"] | None = None
-    """The answer itself, where the client's next events need not wait for it."""
-
-
-Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
-"""What answers an event: the reply at once, or what to await for it while the client's next events wait."""
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships no types

@@ -22,21 +22,19 @@ from server.access.quotas import Quotas
 from server.addresses import OriginPolicy
 from server.catalogs import Catalogs
 from server.channels import Channel
-from server.connections import MAX_STREAMS, CloseReason, Connection
+from server.connections import MAX_STREAMS
 from server.delivery import Delivery
+from server.doors.client_events import Answer, ClientEvent, Reply
 from server.doors.control_plane import ControlSpec
 from server.doors.leaving import Farewells
-from server.doors.msgpack import encode_packet
-from server.doors.packets import EVENT
 from server.doors.renewal import renewed
 from server.doors.replayed import SocketIOListener, replay_head
 from server.doors.rooms import open_manager
 from server.doors.session import EngineSocket
-from server.doors.socket_server import MAIN, Answer, ClientEvent, Reply, SocketServer
-from server.doors.socketio_encodings import event_text
+from server.doors.socket_server import MAIN, SocketServer
+from server.doors.socketio_connection import SocketIOConnection
 from server.doors.socketio_requests import Form, Rejection, Request, parse_request
 from server.drain import Leaver
-from server.encodings import Encoding
 from server.every import every_of, is_every
 from server.first_sight import FirstSight, first_sight
 from server.frames import Batch, Frame
@@ -60,46 +58,6 @@ _ANSWERS: Final[dict[object, tuple[str, str]]] = {
 }
 
 log = structlog.get_logger(__name__)
-
-
-class SocketIOConnection(Connection):
-    """One Socket.IO client of the main namespace, over whichever transport it uses now."""
-
-    __slots__ = ("_server", "connected_ms", "session", "sid")
-
-    def __init__(self, server: SocketServer, session: EngineSocket, sid: str) -> None:
-        super().__init__(session.visitor)
-        self._server = server
-        self.session = session
-        self.sid = sid
-        self.connected_ms = time.time_ns() // 1_000_000
-
-    def send(self, batch: Batch) -> None:
-        """Send frames that `socketio_encodings` made."""
-        outbox = self.session.outbox  # not `send_batch`: the hot path, once for each member
-        if outbox is not None:
-            outbox.send(batch)
-
-    def forget(self, stream: StreamName, encoding: Encoding) -> None:
-        """Owe the client nothing more of a stream."""
-        self.session.forget(stream, encoding)
-
-    def emit(self, event: str, body: object) -> None:
-        """Send one event to this client, ahead of what it is owed."""
-        if self.session.is_binary:
-            self.session.write(encode_packet(EVENT, [event, body]), binary=True)
-        else:
-            self.session.write(event_text(event, body))
-
-    def expire(self, error: MarketError) -> None:
-        """What the client was granted has ended: say so, and disconnect it for good."""
-        log.info("client let go", sid=self.sid, reason=CloseReason.EXPIRED.text)
-        self.emit("error", refusal_of(error).body)
-        self._server.dismiss(self.session, self.sid, CloseReason.EXPIRED)
-
-    def encoding(self, form: Form) -> Encoding:
-        """How this client gets the messages of a form."""
-        return form.encoding(binary=self.session.is_binary)
 
 
 Handler: TypeAlias = Callable[[SocketIOConnection, ClientEvent], Answer]

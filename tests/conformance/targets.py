@@ -17,10 +17,11 @@ from aiohttp import web
 from server.access.gate import Gate
 from server.addresses import ProxyPolicy
 from server.delivery import Delivery
+from server.doors.client_events import Reply
 from server.doors.engine import UPGRADE_TIMEOUT_S, EngineServer
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket
-from server.doors.socket_server import Reply, SocketServer
+from server.doors.socket_server import SocketServer
 from tests.support.quotas import wide_quotas
 
 LONG: Final = "long"

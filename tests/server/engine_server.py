@@ -10,9 +10,10 @@ from aiohttp import web
 from server.access.gate import Gate
 from server.addresses import ProxyPolicy
 from server.delivery import Delivery
+from server.doors.client_events import ClientEvent, Reply
 from server.doors.rooms import Rooms
 from server.doors.session import EngineSocket
-from server.doors.socket_server import ClientEvent, Reply, SocketServer
+from server.doors.socket_server import SocketServer
 from tests.support.quotas import wide_quotas
 
 FRIEND = "https://friend.example"

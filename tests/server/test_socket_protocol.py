@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from server.doors.socket_server import Answer, ClientEvent, Reply
+from server.doors.client_events import Answer, ClientEvent, Reply
 from tests.conformance.peers import Peer
 from tests.server.conftest import until
 from tests.server.engine_server import EngineService, serving, texts_until_closed

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from server.drain import Departure, Notice, plan_departures
 from tests.server.conftest import Client, Served, until
 from tests.server.json_client import json_client
+from tests.support.documented import Documented
 from tests.support.processes import Process, accepts, free_port, tickcast, wait_until
 
 TRADES = "spot:btcusdt@trade"
@@ -160,6 +161,7 @@ async def test_socket_io_clients_are_told_served_on_and_closed(served: Served, c
     async with Draining(served) as drain:
         await until(lambda: client.named("draining"), "the client is told")
         (told,) = client.named("draining")
+        Documented("io").check("draining", told)
         assert told["replica"] == "r1"
         assert 0 < told["delayMs"] <= 600
         if not ended:
@@ -180,8 +182,8 @@ async def test_clients_of_the_json_door_are_told_in_their_own_manner_and_closed(
             (told,) = await lower.wait_for("draining")
             (told_upper,) = await upper.wait_for("DRAINING")
             assert await lower.wait_closed() == await upper.wait_closed() == (1000, "Server shutting down")
-    assert told.keys() == {"type", "delayMs", "replica"}
-    assert told_upper["data"].keys() == {"delayMs", "replica"}
+    Documented("json").check("draining", told)
+    Documented("json").check("DRAINING", told_upper)
     assert {told["delayMs"], told_upper["data"]["delayMs"]} == {300, 600}
 
 

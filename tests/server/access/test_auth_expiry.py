@@ -14,6 +14,7 @@ from tests.server.access.conftest import DESK, GUARDED, Clock, Guarded, write_ke
 from tests.server.access.minting import bearer, forged, mint
 from tests.server.conftest import Client, until
 from tests.server.json_client import json_client
+from tests.support.documented import Documented
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -109,6 +110,7 @@ async def test_a_socketio_client_renews_its_token_and_stays(guarded: Guarded, cl
     await client.io.emit("authenticate", {"token": mint()})
     await until(lambda: client.named("authenticated"), "the answer as an event")
     assert client.named("authenticated")[0]["left"] == []
+    Documented("io").check("authenticated", client.named("authenticated")[0])
     await client.io.disconnect()
 
 
@@ -125,6 +127,7 @@ async def test_a_json_client_renews_its_token_and_stays(guarded: Guarded) -> Non
         answer = await client.ask("authenticated", type="authenticate", token=mint(tickcast=ETHER))
         assert answer["left"] == ["spot:btcusdt@trade"]
         assert answer["expiresAt"] > time.time() * 1000
+        Documented("json").check("authenticated", answer)
 
 
 async def test_a_renewal_that_is_refused_changes_nothing(guarded: Guarded, clock: Clock) -> None:

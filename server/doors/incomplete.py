@@ -23,6 +23,9 @@ class Incomplete:
         self._partials: dict[EngineSocket, Partial] = {}
         self._due = Deadlines[EngineSocket](after_s, self._end)
 
+    def __len__(self) -> int:
+        return len(self._partials)
+
     def __contains__(self, session: EngineSocket) -> bool:
         return session in self._partials
 

@@ -208,6 +208,7 @@ async def test_what_socket_io_sends_is_left_as_it_is(front: Front, raw_client: a
     "path",
     [
         *("/metrics", "//metrics", "/%6detrics", "/./metrics", "/metrics?name=x", "/metrics/", "/x/../metrics"),
+        *("/socket.io/..%2fmetrics", "/metrics%2f", "/metrics%0a", "/x//..//metrics", "/metrics/..%2fmetrics"),
         *("/cluster", "/cluster/x", "/%63luster", "/admin", "/admin/", "/admin/index.html", "/socket.io/../admin/"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Clients that would have the server keep much for them: packets without an end, floods where nothing was counted."""
+"""Floods of what must be kept, of guesses, of nonsense on the bus: bounded, counted and told once."""
 
 import asyncio
 import json
@@ -6,11 +6,12 @@ import json
 import aiohttp
 import pytest
 
+from market.announcements import REFUSALS_TOPIC, REPAIRED_TOPIC, resume_answers
 from server import inbox as inbox_module
-from server.access.admin_login import AdminLogin
+from server.access.admin_login import BUSY, MAX_FAILURES, WRONG, AdminLogin
 from server.inbox import Inbox
 from tests.server.access.attackers import BINARY, CLOSE, SOCKETIO, frame, refused, socketio_wire, wire
-from tests.server.access.test_passwords import CHEAP
+from tests.server.access.test_passwords import CHEAP, login, refusal, shown
 from tests.server.conftest import Served, until
 from tests.server.json_client import json_client
 
@@ -19,6 +20,8 @@ LOOKED_AFTER = {"admin_user": "admin", "admin_password_hash": str(CHEAP)}
 TWO_PARTS = frame(b'452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
 LOGIN = frame(b'40/admin,{"username":"admin","password":"guessed"}')
 PART_BYTES = 600_000
+GUESSES = 40
+NONSENSE = (b"", b"{", b"null", b"[" * 10_000, b"\xff" * 100, b'{"stream":7,"ask":"x","streams":{}}')
 
 
 @pytest.mark.parametrize("served", [HASTY], indirect=True)
@@ -109,3 +112,48 @@ async def test_a_websocket_that_proves_itself_without_end_is_closed(served: Serv
             assert await attacker.closed_with() == (1008, "Too many requests")
             await flood
     assert (await refused(served.url))["flood"] == 1
+
+
+async def test_all_addresses_of_an_ipv6_site_guess_together() -> None:
+    one = login()
+    for number in range(MAX_FAILURES):
+        assert await refusal(one, shown("wrong"), f"2001:db8::{number + 1:x}") == WRONG
+    assert await refusal(one, shown(), "2001:db8::ffff") == BUSY
+    assert await one.check("2001:db8:0:1::1", shown()) is not None
+
+
+@pytest.mark.parametrize("served", [LOOKED_AFTER], indirect=True)
+async def test_guesses_are_refused_unseen_and_fill_no_log(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    guess = frame(b'40/admin,{"username":"admin","password":"guessed"}')
+    answers: list[bytes] = []
+    async with wire(served.url) as attacker:
+        assert (await attacker.upgrade())[0] == 101
+        await attacker.send(guess * GUESSES)
+        async for _, payload in attacker.frames():
+            if payload.startswith(b"44/admin"):
+                answers.append(payload)
+            if len(answers) == GUESSES:
+                break
+    assert [WRONG.encode() in answer for answer in answers].count(True) == MAX_FAILURES
+    assert [BUSY.encode() in answer for answer in answers].count(True) == GUESSES - MAX_FAILURES
+    assert len([line for line in capsys.readouterr().out.splitlines() if "admin refused" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("topic", "line"),
+    [
+        (resume_answers("r1"), "resume answer not understood"),
+        (REPAIRED_TOPIC, "repair not understood"),
+        (REFUSALS_TOPIC, "refusals not understood"),
+    ],
+)
+async def test_nonsense_on_the_bus_is_counted_and_logged_once(
+    served: Served, topic: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with json_client(served.url) as neighbour:
+        await neighbour.ask("subscribed", type="subscribe", rawStreams=["ethusdt@trade"])
+        for body in NONSENSE * 5:
+            await served.publisher.announce(topic, body)
+        await served.publish("ethusdt@trade", count=20)
+        await until(lambda: len(neighbour.of_stream("ethusdt@trade")) == 20, "the neighbour's trades")
+    assert [line in told for told in capsys.readouterr().out.splitlines()].count(True) == 1

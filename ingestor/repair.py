@@ -79,6 +79,7 @@ class Repair:
         """Messages that were remembered here."""
         self.failed_total = 0
         """Holes that could not be filled, or not entirely."""
+        self._malformed_log = LogLimit()
         self.malformed_total = 0
         bus.listen(REPAIR_TOPIC, self._hear)
 
@@ -95,7 +96,8 @@ class Repair:
             stream = StreamName.parse(ask.stream)
         except (msgspec.DecodeError, MarketError) as error:
             self.malformed_total += 1
-            logger.warning("malformed repair", error=str(error), start=body[:200])
+            if (held_back := self._malformed_log.admit()) is not None:
+                logger.warning("malformed repair", error=str(error), start=body[:200], held_back=held_back)
             return
         if ask in self._under_way:
             return  # several replicas miss the same

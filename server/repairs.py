@@ -7,6 +7,7 @@ import msgspec
 import structlog
 
 from bus.base import Bus
+from bus.loglimit import LogLimit
 from market.announcements import REPAIR_TOPIC, REPAIRED_TOPIC, RepairAsk, Repaired, encode
 from market.errors import MarketError
 from market.messages import Message
@@ -49,6 +50,7 @@ class Repairs:
         self._check: asyncio.TimerHandle | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self.asked_total = 0
+        self._malformed_log = LogLimit()
         self.invalid_total = 0
         """Answers that were not understood."""
         bus.listen(REPAIRED_TOPIC, self._hear)
@@ -112,7 +114,8 @@ class Repairs:
             stream = StreamName.parse(answer.stream)
         except (msgspec.DecodeError, MarketError) as error:
             self.invalid_total += 1
-            log.warning("repair not understood", error=str(error))
+            if (held_back := self._malformed_log.admit()) is not None:
+                log.warning("repair not understood", error=str(error), held_back=held_back)
             return
         wait = self._waits.get(stream)
         if wait is None:

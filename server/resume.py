@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from bus.base import Bus
+from bus.loglimit import LogLimit
 from market.announcements import RESUME_TOPIC, KeptMessage, ResumeAnswer, ResumeAsk, encode, resume_answers
 from market.continuity import unbroken
 from market.messages import Message
@@ -58,6 +59,7 @@ class Resume:
         self.unasked_total = 0
         """Questions that were not asked because MAX_ASKS were under way."""
         self.unanswered_total = 0
+        self._malformed_log = LogLimit()
         self.invalid_total = 0
         bus.listen(resume_answers(replica), self._hear)
 
@@ -104,7 +106,8 @@ class Resume:
             answer = _decode(body)
         except msgspec.DecodeError as error:
             self.invalid_total += 1
-            log.warning("resume answer not understood", error=str(error))
+            if (held_back := self._malformed_log.admit()) is not None:
+                log.warning("resume answer not understood", error=str(error), held_back=held_back)
             return
         asking = self._asks.get(answer.ask)
         if asking is not None:

@@ -12,12 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from server.access.networks import network_of
 from server.access.passwords import PasswordHash
 
 SESSION_S: Final = 12 * 3600
 """How long a session lasts, in s."""
 MAX_FAILURES: Final = 10
-"""Wrong attempts of one address in FAILURES_S; more are refused unseen."""
+"""Wrong attempts of one address (of IPv6: of one /64) in FAILURES_S; more are refused unseen."""
 FAILURES_S: Final = 60.0
 MAX_ADDRESSES: Final = 10_000
 MAX_WAITING: Final = 8
@@ -47,6 +48,7 @@ class AdminLogin:
     async def check(self, address: str, shown: object) -> str | None:
         """A new session's id for `{username, password}`; None for a good `{sessionId}`. Raises LoginRefused."""
         shown = shown if isinstance(shown, dict) else {}
+        address = network_of(address)
         if self._is_session(shown.get("sessionId")):
             return None
         if self._failures_of(address) >= MAX_FAILURES or self._waiting >= MAX_WAITING:

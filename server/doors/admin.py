@@ -24,6 +24,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 from market.announcements import REPEAT_S
 from market.figures import ReplicaFigures
 from server.access.admin_login import AdminLogin, LoginRefused
+from server.bounded_log import BoundedLog
 from server.cluster_view import Sighting
 from server.doors.admin_sockets import MAX_ROOMS, Event, Listing, Seen
 from server.doors.packets import is_reserved
@@ -67,6 +68,7 @@ class AdminDoor:
         self._listing = Listing()
         self._told: dict[str, ReplicaFigures] = {}
         self._task: asyncio.Task[None] | None = None
+        self._refusals = BoundedLog()
         self.refused_commands_total = 0
         server.on("connect", self._admit, namespace=NAMESPACE)
         server.on("disconnect", self._forget, namespace=NAMESPACE)
@@ -95,7 +97,7 @@ class AdminDoor:
         try:
             session_id = await self._login.check(address, shown)
         except LoginRefused as refused:
-            log.warning("admin refused", client=sid, address=address, reason=str(refused))
+            self._refusals.info("admin refused", client=sid, address=address, reason=str(refused))
             raise Refused(str(refused)) from None
         if len(self._sessions) >= MAX_ADMINS:
             raise Refused("too many admins")

@@ -42,15 +42,18 @@ class Packet(NamedTuple):
 class Partial:
     """A packet whose attachments are still to come."""
 
-    __slots__ = ("_attachments", "_packet")
+    __slots__ = ("_attachments", "_packet", "size")
 
     def __init__(self, packet: Packet) -> None:
         self._packet = packet
         self._attachments: list[bytes] = []
+        self.size = 0
+        """Bytes of the attachments so far."""
 
     def add(self, attachment: bytes) -> Packet | None:
         """Take the next attachment; with the last one the plain packet. Raises ValueError for wrong placeholders."""
         self._attachments.append(attachment)
+        self.size += len(attachment)
         kind, namespace, data, number, count = self._packet
         if len(self._attachments) < count:
             return None

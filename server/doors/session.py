@@ -5,7 +5,6 @@ Source: Engine.IO protocol 4.
 
 import asyncio
 import base64
-from collections import deque
 from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -25,13 +24,12 @@ from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
 from server.handshake import take_over
 from server.http_answers import on_lost
+from server.inbox import Inbox
 from server.websocket import WebSocket
 
 if TYPE_CHECKING:
     from server.doors.engine import EngineServer
 
-MAX_INBOX: Final = 256
-"""Packets of one client that wait to be handled; its transport is not read while more would come."""
 _CLOSE: Final = "1"
 _PING: Final = b"2"
 _PONG: Final = "3"
@@ -92,7 +90,8 @@ class EngineSocket:
         self._ws: WebSocket | None = None
         self._probe = _NO_UPGRADE
         self._is_posting = False
-        self._inbox: deque[str | bytes] | None = None
+        self._inbox: Inbox | None = None
+        """Packets that wait to be handled; the WebSocket is not read while it is full."""
 
     @property
     def transport(self) -> str:
@@ -316,8 +315,8 @@ class EngineSocket:
         if self._probe:
             self._on_probe(data)
         elif self._inbox is not None:
-            self._inbox.append(data)
-            if len(self._inbox) == MAX_INBOX and self._ws is not None:
+            self._inbox.put(data)
+            if self._inbox.is_full and self._ws is not None:
                 self._ws.pause_reading()
         else:
             try:
@@ -326,13 +325,16 @@ class EngineSocket:
                 self._refuse(error)
                 return
             if work is not None:
-                self._inbox = deque()
+                self._inbox = Inbox()
                 self.server.spawn(self._work_off(work, self._inbox))
 
     def _on_probe(self, data: str | bytes) -> None:
         """The upgrade of a polling session (Engine.IO protocol 4, "Upgrade")."""
         ws = self._ws
         if ws is None or self._probe == _UPGRADE_FAILED:
+            return
+        if self.stay.fragments(1) is Verdict.FLOOD:
+            self.turn_away()
             return
         if data == "2probe":
             self._probe = _UPGRADE_EXPECTED
@@ -354,15 +356,15 @@ class EngineSocket:
         self.server.upgrading.stop(self)
         self._probe = _NO_UPGRADE
 
-    async def _work_off(self, work: Work, inbox: deque[str | bytes]) -> None:
+    async def _work_off(self, work: Work, inbox: Inbox) -> None:
         """Finish `work`, then handle what came meanwhile."""
         try:
             await work
             while inbox and not self.closing:
-                following = self._take(inbox.popleft())
+                following = self._take(inbox.take())
                 if following is not None:
                     await following
-                if len(inbox) == MAX_INBOX // 2 and self._ws is not None:
+                if inbox.has_room and self._ws is not None:
                     self._ws.resume_reading()
         except ValueError as error:
             self._refuse(error)

@@ -32,6 +32,7 @@ from server.delivery import Delivery
 from server.doors import msgpack
 from server.doors.client_events import Answer, ClientEvent, Reply
 from server.doors.engine import CONNECT_TIMEOUT_S, EngineServer
+from server.doors.incomplete import Incomplete
 from server.doors.packets import (
     ACK,
     BINARY_ACK,
@@ -96,8 +97,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         )
         self.on_connected = on_connected
         self.on_event = on_event
-        self._partials: dict[EngineSocket, Partial] = {}
-        """What clients have sent without all of its attachments."""
+        self._incomplete = Incomplete(
+            delivery, after_s=quotas.limits.request_timeout_s, most_bytes=max_http_buffer_size
+        )
         self._unsent: dict[EngineSocket, Partial] = {}
         """What clients that speak MessagePack are sent, likewise."""
         self._behind_connect: dict[str, list[engineio.packet.Packet]] = {}
@@ -114,6 +116,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def close(self) -> None:
         """Close all clients and stop."""
         await self.eio.close_all()
+        self._incomplete.close()
 
     def dismiss(self, session: EngineSocket, sid: str, reason: CloseReason) -> None:
         """Disconnect a client of the main namespace: after a DISCONNECT packet it does not come back by itself.
@@ -162,9 +165,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
 
     def _receive(self, session: EngineSocket, data: str | bytes) -> Work | None:
         """Handle one packet of a client; what is left to await."""
-        partial = self._partials.get(session)
-        if partial is not None:
-            return self._add_attachment(session, partial, data)
+        if session in self._incomplete:
+            whole = self._incomplete.add(session, data)
+            return self._dispatch(session, whole) if whole is not None else None
         if isinstance(data, bytes):
             packet = msgpack.decode_packet(data)
             if packet.type == CONNECT:
@@ -175,17 +178,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
         packet = decode_packet(data)
         if packet.attachments:
             self._sid_of(session, packet.namespace)
-            self._partials[session] = Partial(packet)
+            self._incomplete.begin(session, packet)
             return None
-        return self._dispatch(session, packet)
-
-    def _add_attachment(self, session: EngineSocket, partial: Partial, data: str | bytes) -> Work | None:
-        if isinstance(data, str):
-            raise ValueError("attachment missing")  # noqa: TRY004 # a packet that is none, like all others
-        packet = partial.add(data)
-        if packet is None:
-            return None
-        del self._partials[session]
         return self._dispatch(session, packet)
 
     def _dispatch(self, session: EngineSocket, packet: Packet) -> Work | None:
@@ -348,7 +342,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc] # socketio ships
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         session = self.eio.sockets.get(eio_sid)
         if session is not None:
-            self._partials.pop(session, None)
+            self._incomplete.forget(session)
             self._unsent.pop(session, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
 

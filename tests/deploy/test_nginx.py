@@ -208,6 +208,7 @@ async def test_what_socket_io_sends_is_left_as_it_is(front: Front, raw_client: a
     "path",
     [
         *("/metrics", "//metrics", "/%6detrics", "/./metrics", "/metrics?name=x", "/metrics/", "/x/../metrics"),
+        *("/socket.io/..%2fmetrics", "/metrics%2f", "/metrics%0a", "/x//..//metrics", "/metrics/..%2fmetrics"),
         *("/cluster", "/cluster/x", "/%63luster", "/admin", "/admin/", "/admin/index.html", "/socket.io/../admin/"),
     ],
 )
@@ -242,14 +243,18 @@ async def test_a_body_reaches_the_replica_up_to_four_megabytes(front: Front, cli
         f"GET /{'x' * 40_000} HTTP/1.1\r\nHost: x\r\n\r\n",
         f"GET / HTTP/1.1\r\nHost: x\r\nX: {'y' * 40_000}\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
+        "TRACE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+        "GET /%2ebad_request HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
-    ids=["long line", "long header", "no host"],
+    ids=["long line", "long header", "no host", "trace", "version", "internal path", "two lengths"],
 )
 async def test_what_nginx_itself_cannot_read_is_refused_in_json(front: Front, request_text: str) -> None:
     url = URL(front())
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(request_text.encode())
-    answer = await reader.read(-1)
+    answer = await reader.readuntil(b"}")
     writer.transport.abort()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"code":"bad_request"' in answer

@@ -47,7 +47,7 @@ async def test_of_a_session_that_sends_no_packet_nothing_is_left(
     assert service.left == ["transport error"]
     assert not service.events
     assert not service.server.eio.sockets
-    assert not service.server._partials
+    assert not len(service.server._incomplete)
 
 
 async def test_a_client_leaves_a_namespace_and_stays_in_the_others(service: EngineService, peer: Peer) -> None:

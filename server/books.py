@@ -166,7 +166,7 @@ class Books:
     """
 
     def __init__(self, bus: Bus, resume: Resume, channels: Mapping[StreamName, Channel]) -> None:
-        self.invalid_total = 0
+        self.malformed_total = 0
         self._resume = resume
         self._channels = channels
         self._asking: dict[BookChannel, asyncio.Task[None]] = {}
@@ -200,7 +200,7 @@ class Books:
         try:
             streams = [StreamName.parse(name) for name in _decode_refusals(body).streams]
         except (msgspec.MsgspecError, ValueError) as error:
-            self.invalid_total += 1
+            self.malformed_total += 1
             log.warning("refusals not understood", error=str(error))
             return
         for stream in streams:

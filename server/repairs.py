@@ -49,7 +49,7 @@ class Repairs:
         self._check: asyncio.TimerHandle | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self.asked_total = 0
-        self.invalid_total = 0
+        self.malformed_total = 0
         """Answers that were not understood."""
         bus.listen(REPAIRED_TOPIC, self._hear)
 
@@ -111,7 +111,7 @@ class Repairs:
             answer = _decode(body)
             stream = StreamName.parse(answer.stream)
         except (msgspec.DecodeError, MarketError) as error:
-            self.invalid_total += 1
+            self.malformed_total += 1
             log.warning("repair not understood", error=str(error))
             return
         wait = self._waits.get(stream)

@@ -58,7 +58,7 @@ class Resume:
         self.unasked_total = 0
         """Questions that were not asked because MAX_ASKS were under way."""
         self.unanswered_total = 0
-        self.invalid_total = 0
+        self.malformed_total = 0
         bus.listen(resume_answers(replica), self._hear)
 
     async def ask(self, since: Mapping[StreamName, int]) -> dict[StreamName, list[Message]]:
@@ -103,7 +103,7 @@ class Resume:
         try:
             answer = _decode(body)
         except msgspec.DecodeError as error:
-            self.invalid_total += 1
+            self.malformed_total += 1
             log.warning("resume answer not understood", error=str(error))
             return
         asking = self._asks.get(answer.ask)

@@ -89,7 +89,7 @@ def key(name: str) -> None:
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(made.key)
-    typer.echo(f"Keep this key: only its hash is stored. The lines for API_KEYS_FILE:\n\n{made.lines}", err=True)
+    typer.echo(f"# Keep the key: only its hash is stored. These lines are for API_KEYS_FILE:\n\n{made.lines}", err=True)
 
 
 @asynccontextmanager

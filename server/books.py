@@ -167,7 +167,7 @@ class Books:
 
     def __init__(self, bus: Bus, resume: Resume, channels: Mapping[StreamName, Channel]) -> None:
         self._malformed_log = LogLimit()
-        self.invalid_total = 0
+        self.malformed_total = 0
         self._resume = resume
         self._channels = channels
         self._asking: dict[BookChannel, asyncio.Task[None]] = {}
@@ -201,7 +201,7 @@ class Books:
         try:
             streams = [StreamName.parse(name) for name in _decode_refusals(body).streams]
         except (msgspec.MsgspecError, ValueError) as error:
-            self.invalid_total += 1
+            self.malformed_total += 1
             if (held_back := self._malformed_log.admit()) is not None:
                 log.warning("refusals not understood", error=str(error), held_back=held_back)
             return

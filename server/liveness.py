@@ -44,7 +44,7 @@ class Liveness:
         self._task: asyncio.Task[None] | None = None
         self.round_trip_us = 0
         """How long the latest canary took over the bus, in us."""
-        self.invalid_total = 0
+        self.malformed_total = 0
         self.on_feed_status: Callable[[FeedStatus], None] | None = None
         """Called with every ingestor's announcement, where somebody wants to know."""
         bus.listen(CANARY_TOPIC, self._hear)
@@ -94,7 +94,7 @@ class Liveness:
         try:
             canary = _decode_canary(body)
         except msgspec.DecodeError:
-            self.invalid_total += 1
+            self.malformed_total += 1
             return
         if canary.replica == self._replica:
             self._heard_at = time.monotonic()
@@ -104,7 +104,7 @@ class Liveness:
         try:
             status = _decode_feed(body)
         except msgspec.DecodeError:
-            self.invalid_total += 1
+            self.malformed_total += 1
             return
         now = time.monotonic()
         self._feeds = {name: kept for name, kept in self._feeds.items() if now - kept[0] < LEASE_S}

@@ -51,7 +51,7 @@ class Repairs:
         self._asking: set[asyncio.Task[None]] = set()
         self.asked_total = 0
         self._malformed_log = LogLimit()
-        self.invalid_total = 0
+        self.malformed_total = 0
         """Answers that were not understood."""
         bus.listen(REPAIRED_TOPIC, self._hear)
 
@@ -113,7 +113,7 @@ class Repairs:
             answer = _decode(body)
             stream = StreamName.parse(answer.stream)
         except (msgspec.DecodeError, MarketError) as error:
-            self.invalid_total += 1
+            self.malformed_total += 1
             if (held_back := self._malformed_log.admit()) is not None:
                 log.warning("repair not understood", error=str(error), held_back=held_back)
             return

@@ -37,8 +37,8 @@ from server.history import History
 from server.http_server import Patience, PatientRunner
 from server.hub import Hub
 from server.liveness import Liveness
-from server.metrics import ReplicaMetrics
-from server.metrics_cluster import ClusterFigures
+from server.metrics.cluster import ClusterFigures
+from server.metrics.replica import ReplicaMetrics
 from server.recordings import Recordings
 from server.replays import Replays
 from server.rest_cache import RestCache

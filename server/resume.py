@@ -60,7 +60,7 @@ class Resume:
         """Questions that were not asked because MAX_ASKS were under way."""
         self.unanswered_total = 0
         self._malformed_log = LogLimit()
-        self.invalid_total = 0
+        self.malformed_total = 0
         bus.listen(resume_answers(replica), self._hear)
 
     async def ask(self, since: Mapping[StreamName, int]) -> dict[StreamName, list[Message]]:
@@ -105,7 +105,7 @@ class Resume:
         try:
             answer = _decode(body)
         except msgspec.DecodeError as error:
-            self.invalid_total += 1
+            self.malformed_total += 1
             if (held_back := self._malformed_log.admit()) is not None:
                 log.warning("resume answer not understood", error=str(error), held_back=held_back)
             return

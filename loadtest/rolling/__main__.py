@@ -21,6 +21,7 @@ import typer
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from binance.settings import SettingsError, load_settings
 from loadtest.rolling.client import LeanClient
 from loadtest.rolling.figures import Figures, busiest_second
 
@@ -44,7 +45,10 @@ class RollingLoad(BaseSettings):
 
 def main() -> None:
     """Run it and judge it."""
-    load = RollingLoad()
+    try:
+        load = load_settings(RollingLoad)
+    except SettingsError as error:
+        sys.exit(f"Cannot begin: {error}")
     lean, stock = asyncio.run(measure(load))
     sys.exit(0 if report(load, lean, stock) else 1)
 

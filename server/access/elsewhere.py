@@ -18,7 +18,8 @@ from market.announcements import LEASE_S, QUOTA_TOPIC, encode
 TELL_EVERY_S: Final = 1.0
 MAX_TOLD: Final = 1_000
 """Addresses, and subjects, of one announcement."""
-MAX_REPLICAS: Final = 64
+MAX_REPLICAS: Final = 256
+"""Replicas whose announcements are kept; ingestors know as many (ingestor/demand.py)."""
 
 
 class Requests(msgspec.Struct, frozen=True, array_like=True):
@@ -53,7 +54,7 @@ class Elsewhere:
         self._own = own
         self._heard: dict[str, _Heard] = {}
         self._task: asyncio.Task[None] | None = None
-        self.invalid_total = 0
+        self.malformed_total = 0
         bus.listen(QUOTA_TOPIC, self._hear)
 
     @property
@@ -96,10 +97,10 @@ class Elsewhere:
         try:
             use = _decode(body)
         except msgspec.DecodeError:
-            self.invalid_total += 1
+            self.malformed_total += 1
             return
         if max(len(use.requests), len(use.connections)) > MAX_TOLD:
-            self.invalid_total += 1
+            self.malformed_total += 1
         elif use.replica != self._replica:
             self._heard.pop(use.replica, None)
             if len(self._heard) >= MAX_REPLICAS:

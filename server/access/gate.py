@@ -158,7 +158,7 @@ class Gate:
                 "credentials refused",
                 reason=error.reason.value,
                 key=error.key,
-                client=visitor.address,
+                address=visitor.address,
                 held_back=held_back,
             )
         return error

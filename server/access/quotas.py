@@ -50,9 +50,9 @@ class Quotas:
         return self._addresses.forgotten_total
 
     @property
-    def invalid_total(self) -> int:
+    def malformed_total(self) -> int:
         """Announcements of other replicas that were not understood."""
-        return self._elsewhere.invalid_total
+        return self._elsewhere.malformed_total
 
     def start(self) -> None:
         """Begin to tell the other replicas what is used here."""

@@ -94,7 +94,7 @@ class ControlPlane(AsyncPubSubManager):  # type: ignore[misc] # socketio ships n
     def _note_refusal(self, error: RefusedRequestError) -> None:
         # Neither body nor signature: whoever reads the log need not be able to repeat the request.
         if (held_back := self._refusals[error.flaw].admit()) is not None:
-            log.warning("control request refused", flaw=error.flaw.value, why=str(error), held_back=held_back)
+            log.warning("control request refused", reason=error.flaw.value, why=str(error), held_back=held_back)
 
 
 class BusControlPlane(ControlPlane):

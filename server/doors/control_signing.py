@@ -40,7 +40,7 @@ class Flaw(StrEnum):
     """Sent more than WINDOW_S ago, more than that ahead, or before this process began to remember."""
     REPLAYED = "replayed"
     FLOODED = "flooded"
-    """SEEN_MAX requests of the last WINDOW_S are remembered already."""
+    """SEEN_MAX requests are remembered already; each is for up to 2 x WINDOW_S."""
 
 
 class RefusedRequestError(ValueError):
@@ -168,7 +168,7 @@ class ControlSigning:
         if envelope.nonce in self._seen:
             raise self._refusal(Flaw.REPLAYED, "a request that was obeyed before")
         if len(self._seen) >= SEEN_MAX:
-            raise self._refusal(Flaw.FLOODED, f"{SEEN_MAX} requests in {WINDOW_S:.0f} s")
+            raise self._refusal(Flaw.FLOODED, f"{SEEN_MAX} requests in {2 * WINDOW_S:.0f} s")
         self._seen.add(envelope.nonce)
         self._expiries.append((now_ms + 2 * window_ms, envelope.nonce))
         return envelope.signed

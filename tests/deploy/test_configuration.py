@@ -155,6 +155,21 @@ def test_the_example_of_an_environment_names_only_settings_that_exist() -> None:
     assert named - known == nginx.LIMITS.keys() | front
 
 
+def test_every_setting_of_the_readme_is_one_of_the_containers_or_none_of_theirs(services: dict[str, Any]) -> None:
+    rows = re.findall(r"^\| (`[A-Z][^|]*) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    taken = {name for service in services.values() for name in service.get("environment", {})}
+
+    compose_file = (ROOT / "docker-compose.yml").read_text()
+    assert {"SLOW_CONSUMER_S", "CONTROL_SIGNED", "NGINX_BALANCE"} <= documented
+    assert {name for name in documented - taken if f"${{{name}" not in compose_file} == {
+        # docker-compose.secure.yml has them.
+        *("BUS_PASSWORD_FILE", "BUS_CA", "BUS_CERT", "BUS_KEY", "CONTROL_KEY_FILE"),
+        # Containers name the bus by its URL, and are named by themselves; nobody but the exchange plays Bybit.
+        *("REDIS_HOST", "REDIS_PORT", "INSTANCE", "BYBIT_URL"),
+    }
+
+
 def test_two_ingestors_carry_the_feed_and_are_asked_for_their_health(services: dict[str, Any]) -> None:
     ingestor = services["ingestor"]
     assert ingestor["scale"] == 2

@@ -9,7 +9,7 @@ async def test_a_blocked_loop_is_seen() -> None:
     lag.start()
 
     def late(than_s: str) -> float:
-        (family,) = lag.collect()
+        _, family = lag.collect()
         buckets = {sample.labels["le"]: sample.value for sample in family.samples if "le" in sample.labels}
         return buckets["+Inf"] - buckets[than_s]
 
@@ -18,7 +18,7 @@ async def test_a_blocked_loop_is_seen() -> None:
             time.sleep(0.3)  # noqa: ASYNC251 # blocks the loop: that is what is measured
             await asyncio.sleep(0)
     lag.close()
-    (before,) = lag.collect()
+    _, before = lag.collect()
     await asyncio.sleep(0.25)  # two and a half periods: nothing may come
-    (after,) = lag.collect()
+    _, after = lag.collect()
     assert before.samples == after.samples

@@ -26,7 +26,7 @@ async def seen_at(exchange: Process, door: str, trusted: tuple[str, ...], claims
                 async with aiohttp.ClientSession(served.url) as http, http.get(door, headers=headers) as answer:
                     assert answer.status == 401
     (refused,) = [entry for entry in logs if entry["event"] == "credentials refused"]
-    return str(refused["client"])
+    return str(refused["address"])
 
 
 async def _refused_by_socketio(url: str, claims: dict[str, str]) -> None:

@@ -116,7 +116,7 @@ async def test_announcements_that_are_none_or_too_long_are_counted_and_ignored(p
     many = {f"192.0.2.{number}": [1000, 60] for number in range(MAX_TOLD + 1)}
     for body in (b"x", b"{}", msgspec.json.encode({"replica": "x", "requests": many, "connections": {}})):
         await impostor.announce(QUOTA_TOPIC, body)
-    await until(lambda: pair[0].invalid_total == 3, "three of them")
+    await until(lambda: pair[0].malformed_total == 3, "three of them")
     assert pair[0].count_request("192.0.2.1").allowed
     await impostor.close()
 

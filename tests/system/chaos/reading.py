@@ -69,7 +69,7 @@ def read_typed(text: bytes | str) -> Iterator[Event]:
                 yield Renewed(f"{market}:{symbol.lower()}@{message['streamType']}", recovered)
         case "error":
             raise AssertionError(f"an error: {text!r}")
-        case "connection" | "pong":
+        case "connection" | "pong" | "draining":
             pass
         case _:
             yield Data(f"{market}:{message['data']['stream']}", message["data"]["data"])

@@ -28,4 +28,4 @@ def quota_figures(quotas: Quotas, delivery: Delivery) -> Iterator[Metric]:
     yield counters("refused", "What was refused, by the limit it met", "reason", refused)
     yield gauge("addresses", "Client addresses that are remembered", quotas.addresses)
     yield counter("addresses_forgotten", "Addresses forgotten to make room for others", quotas.forgotten_total)
-    yield counter("quota_news_malformed", "Announcements of use that were not understood", quotas.invalid_total)
+    yield counter("quota_news_malformed", "Announcements of use that were not understood", quotas.malformed_total)

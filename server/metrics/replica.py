@@ -1,4 +1,4 @@
-"""Prometheus metrics of one replica, read from its parts when somebody asks. docs/metrics.md lists them."""
+"""All that one replica counts by itself, put together from its parts."""
 
 from collections.abc import Iterator
 
@@ -17,10 +17,10 @@ from server.drain import Drain
 from server.history import History
 from server.hub import Hub
 from server.liveness import Liveness
-from server.metrics_access import access_figures, quota_figures
-from server.metrics_fanout import fan_out_figures
-from server.metrics_feed import arbitration_figures, feed_figures, resume_figures
-from server.metrics_requests import history_figures, replay_figures, rest_door_figures
+from server.metrics.access import access_figures, quota_figures
+from server.metrics.fan_out import fan_out_figures
+from server.metrics.feed import arbitration_figures, feed_figures, resume_figures
+from server.metrics.requests import history_figures, replay_figures, rest_door_figures
 from server.replays import Replays
 from server.rest_cache import RestCache
 from telemetry.families import counter, gauge, labelled_counters, labelled_gauges

@@ -17,7 +17,7 @@ def arbitration_figures(hub: Hub) -> Iterator[Metric]:
     yield counter("late_messages", "Messages older than what was handed on", figures.late_total)
     yield counter("held_messages", "Messages that waited for one before them", figures.held_total)
     yield counter("repair_questions", "Holes that an ingestor was asked to repair", repairs.asked_total)
-    yield counter("repair_malformed", "Repairs that were not understood", repairs.invalid_total)
+    yield counter("repair_malformed", "Repairs that were not understood", repairs.malformed_total)
     repaired = "Messages that neither copy brought and a repair did"
     yield counter("repaired_messages", repaired, figures.repaired_total)
     yield counter("upstream_gaps", "Holes that stayed, of which clients were told", figures.gaps_total)
@@ -32,9 +32,9 @@ def resume_figures(hub: Hub) -> Iterator[Metric]:
     yield counter("resume_unasked", unasked, resume.unasked_total)
     unanswered = "Questions about the past that no ingestor answered"
     yield counter("resume_unanswered", unanswered, resume.unanswered_total)
-    yield counter("resume_malformed", "Answers about the past that were not understood", resume.invalid_total)
+    yield counter("resume_malformed", "Answers about the past that were not understood", resume.malformed_total)
     refusals = "Refusals of books that were not understood"
-    yield counter("refusals_malformed", refusals, hub.books.invalid_total)
+    yield counter("refusals_malformed", refusals, hub.books.malformed_total)
 
 
 def feed_figures(liveness: Liveness) -> Iterator[Metric]:
@@ -49,6 +49,6 @@ def feed_figures(liveness: Liveness) -> Iterator[Metric]:
         [(("connected",), connected), (("disconnected",), len(feeds) - connected)],
     )
     malformed = "Canaries and announcements of ingestors that were not understood"
-    yield counter("feed_malformed", malformed, liveness.invalid_total)
+    yield counter("feed_malformed", malformed, liveness.malformed_total)
     round_trip = "How long the latest canary took over the bus"
     yield gauge("bus_round_trip_seconds", round_trip, liveness.round_trip_us / 1_000_000)

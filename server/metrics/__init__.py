@@ -1,0 +1,1 @@
+"""Prometheus metrics of one replica, read from its parts when somebody asks. docs/metrics.md lists them."""

@@ -29,7 +29,7 @@ cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, e
 	@exec $(BIN)/python -m deploy.cluster
 
 test: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## All tests
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 chaos: $(DEV) $(NODE) servers ## Every fault against a whole cluster, with clients that check what they get, some 6 min; QUICK=1, SEED=7
 	@$(BIN)/python -m tests.system.chaos

@@ -11,6 +11,7 @@ import structlog
 
 from bus.base import Bus
 from market.announcements import CANARY_TOPIC, FEED_TOPIC, LEASE_S, Canary, FeedStatus, Source, encode
+from server.repeating import repeat
 
 CANARY_EVERY_S: Final = 1.0
 DEAF_AFTER_S: Final = 3.0
@@ -41,6 +42,8 @@ class Liveness:
         self._feeds: dict[str, tuple[float, FeedStatus]] = {}
         self._lost_at: float | None = -math.inf
         """Since when no ingestor has its feed; None while one has."""
+        self._has_listened = False
+        """Whether ingestors have had the time to speak."""
         self._task: asyncio.Task[None] | None = None
         self.round_trip_us = 0
         """How long the latest canary took over the bus, in us."""
@@ -52,7 +55,7 @@ class Liveness:
 
     def start(self) -> None:
         """Begin to send canaries."""
-        self._task = asyncio.get_running_loop().create_task(self._sing())
+        self._task = asyncio.get_running_loop().create_task(repeat(self._sing, CANARY_EVERY_S, "canary not sent"))
 
     async def close(self) -> None:
         """Stop."""
@@ -78,10 +81,10 @@ class Liveness:
         return "disconnected" if is_lost else "connected"
 
     async def _sing(self) -> None:
-        while True:
-            await self._bus.announce(CANARY_TOPIC, encode(Canary(self._replica, time.time_ns() // 1000)))
-            await asyncio.sleep(CANARY_EVERY_S)
+        if self._has_listened:
             self._judge()
+        self._has_listened = True
+        await self._bus.announce(CANARY_TOPIC, encode(Canary(self._replica, time.time_ns() // 1000)))
 
     def _judge(self) -> None:
         if any(feed.connected for feed in self.feeds):

@@ -14,6 +14,7 @@ import msgspec
 
 from bus.base import Bus
 from market.announcements import LEASE_S, QUOTA_TOPIC, encode
+from server.repeating import repeat
 
 TELL_EVERY_S: Final = 1.0
 MAX_TOLD: Final = 1_000
@@ -54,6 +55,7 @@ class Elsewhere:
         self._own = own
         self._heard: dict[str, _Heard] = {}
         self._task: asyncio.Task[None] | None = None
+        self._told_nothing = True
         self.malformed_total = 0
         bus.listen(QUOTA_TOPIC, self._hear)
 
@@ -64,7 +66,7 @@ class Elsewhere:
 
     def start(self) -> None:
         """Begin to tell."""
-        self._task = asyncio.get_running_loop().create_task(self._tell())
+        self._task = asyncio.get_running_loop().create_task(repeat(self._tell, TELL_EVERY_S, "use not announced"))
 
     async def close(self) -> None:
         """Stop."""
@@ -84,14 +86,12 @@ class Elsewhere:
         return sum(heard.use.connections.get(subject, 0) for heard in self._heard.values() if heard.at > oldest)
 
     async def _tell(self) -> None:
-        was_empty = True
-        while True:
-            use = self._own()
-            is_empty = not use.requests and not use.connections
-            if not (is_empty and was_empty):
-                await self._bus.announce(QUOTA_TOPIC, encode(use))
-            was_empty = is_empty
-            await asyncio.sleep(TELL_EVERY_S)
+        """Announce what is used here; nothing, where that was nothing the last time, too."""
+        use = self._own()
+        is_empty = not use.requests and not use.connections
+        if not (is_empty and self._told_nothing):
+            await self._bus.announce(QUOTA_TOPIC, encode(use))
+        self._told_nothing = is_empty
 
     def _hear(self, body: bytes) -> None:
         try:

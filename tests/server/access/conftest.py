@@ -54,8 +54,8 @@ class Clock:
         return time.time() + self.ahead_s
 
     def end_tokens(self) -> None:
-        """Let the tokens end that are good for a minute."""
-        self.ahead_s = 120.0
+        """Let the tokens end that are good for an hour."""
+        self.ahead_s = 3700.0
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def ed_key(kid: str) -> Key:
 
 
 def payload(**claims: Any) -> dict[str, Any]:
-    """The claims of a token that is good for a minute, with some changed; None leaves one out."""
+    """The claims of a token that is good for an hour, with some changed; None leaves one out."""
     whole = {"sub": "alice", "exp": time.time() + 3600, **claims}
     return {name: value for name, value in whole.items() if value is not None}
 

@@ -28,7 +28,7 @@ OPERATOR = {"tickcast": {"operator": True}}
         {"crit": ["exp"], "exp": 1},
         {"cty": "JWT"},
     ],
-    ids=str,
+    ids="-".join,
 )
 @pytest.mark.parametrize("algorithm", ["RS256", "HS256"])
 async def test_a_token_that_brings_its_own_key_is_refused(tmp_path: Path, head: dict[str, Any], algorithm: str) -> None:

@@ -3,7 +3,6 @@
 Refusals are raised as MarketError or RestError and take their shape in rest_guard.py.
 """
 
-import re
 import time
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -35,7 +34,6 @@ from version import VERSION
 SERVICE: Final = "WebSocket Streaming Service"
 SUPPORTED: Final = "All Binance spot symbols and USD-M perpetual futures"
 
-_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,15}\Z")  # ms since the epoch has 13 digits
 _KLINE_PARAMETERS: Final = ("market", "interval", "limit", "startTime", "endTime")
 
 _decode_ticker = msgspec.json.Decoder(Ticker).decode

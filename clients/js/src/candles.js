@@ -53,7 +53,6 @@ export class Candles extends Emitter {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    this.ready.catch(() => {}); // `error` tells it as well: who does not ask must not crash
     this.#subscription = client.subscribe({
       streamType: "kline",
       symbols: [symbol],
@@ -75,8 +74,7 @@ export class Candles extends Emitter {
   }
 
   close() {
-    this.#isOpen = false;
-    clearTimeout(this.#timer);
+    this.#fail(undefined);
     return this.#subscription.unsubscribe();
   }
 
@@ -138,7 +136,8 @@ export class Candles extends Emitter {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     clearTimeout(this.#timer);
+    // Who has heard of it need not ask for readiness; if nobody has, the rejection is not handled, and says so.
+    if (!error || this.emit("error", error)) this.ready.catch(() => {});
     this.#rejectReady(error ?? new TickcastError({ code: "closed", message: "Closed" }));
-    if (error) this.emit("error", error);
   }
 }

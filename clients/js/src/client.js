@@ -96,7 +96,7 @@ export class Client extends Emitter {
   orderBook(symbol, { market = "spot" } = {}) {
     return new OrderBook(
       (onMessage) => this.subscribe({ streamType: "book", symbols: [symbol], market, onMessage }),
-      (onChange) => this.on("status", ({ connection }) => onChange(connection === "connected")),
+      (onLost) => this.on("status", ({ connection }) => connection === "disconnected" && onLost()),
     );
   }
 

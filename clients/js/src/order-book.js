@@ -1,5 +1,6 @@
 import { Book, isSnapshot } from "./book.js";
 import { Emitter } from "./emitter.js";
+import { TickcastError } from "./errors.js";
 
 /** @typedef {import("../types/index.d.ts").Gap} Gap */
 /** @typedef {import("../types/index.d.ts").Message<"book">} BookMessage */
@@ -25,26 +26,31 @@ export class OrderBook extends Emitter {
 
   /**
    * @param {(onMessage: (message: BookMessage) => void) => BookSubscription} subscribe
-   * @param {(onChange: (isConnected: boolean) => void) => () => void} onConnection
+   * @param {(onLost: () => void) => () => void} onConnectionLost
    */
-  constructor(subscribe, onConnection) {
+  constructor(subscribe, onConnectionLost) {
     super();
     /** @type {Promise<OrderBook>} */
     const first = new Promise((resolve) => {
       this.#resolveReady = resolve;
     });
     this.#subscription = subscribe((message) => this.#onMessage(message));
-    const forget = onConnection((isConnected) => this.#onConnection(isConnected));
+    const forget = onConnectionLost(() => this.#onConnectionLost());
     this.#subscription.on("gap", (gap) => this.#becomeStale(gap));
     this.#subscription.on("error", (refusal) => this.emit("error", refusal));
+    this.#subscription.on("rejected", () => {}); // of one stream: `end` says the same
     this.#subscription.on("resumed", () => this.#onResumed());
-    this.#subscription.on("end", forget);
     /** @type {Promise<never>} */
     const refused = new Promise((_, reject) => {
-      this.#subscription.on("end", (error) => reject(error ?? new Error("Closed before the book came")));
+      this.#subscription.on("end", (error) => {
+        forget();
+        this.#isValid = false;
+        // Who has heard of it need not ask for readiness; if nobody has, the rejection is not handled, and says so.
+        if (!error || this.emit("error", error)) this.ready.catch(() => {});
+        reject(error ?? new TickcastError({ code: "closed", message: "Closed before the book came" }));
+      });
     });
     this.ready = Promise.race([first, refused]);
-    this.ready.catch(() => {}); // `error` tells it as well: who does not ask must not crash
   }
 
   get stream() {
@@ -70,7 +76,6 @@ export class OrderBook extends Emitter {
   }
 
   close() {
-    this.#isValid = false;
     return this.#subscription.unsubscribe();
   }
 
@@ -89,11 +94,10 @@ export class OrderBook extends Emitter {
     this.emit("change", this);
   }
 
-  /** @param {boolean} isConnected */
-  #onConnection(isConnected) {
-    if (isConnected || !this.#isConnected) return;
+  #onConnectionLost() {
+    const wasInSync = this.isInSync;
     this.#isConnected = false;
-    if (this.#isValid) this.emit("stale", undefined);
+    if (wasInSync) this.emit("stale", undefined);
   }
 
   #onResumed() {

@@ -79,11 +79,11 @@ export class Streams {
 
   /**
    * End everything.
-   * @param {TickcastError | undefined} error
+   * @param {TickcastError | undefined} error why, which the client tells
    */
   end(error) {
     this.disconnect();
-    for (const subscription of this.#subscriptions) subscription.end(error);
+    for (const subscription of this.#subscriptions) subscription.end(error, true);
     this.#subscriptions.clear();
     this.#members.clear();
     this.#everies = 0;
@@ -152,7 +152,6 @@ export class Streams {
   #onRefused(subscription, refusal) {
     if (refusal.retryAfter === undefined) {
       this.#forget(subscription);
-      subscription.takeError(refusal);
       subscription.end(new TickcastError(refusal));
       return;
     }

@@ -65,7 +65,7 @@ export class Subscription extends Emitter {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    this.#ready.catch(() => {}); // told by `rejected` as well: who does not ask for it must not crash
+    this.#ready.catch(() => {}); // told otherwise as well: who does not ask for it must not crash
   }
 
   get ready() {
@@ -107,7 +107,7 @@ export class Subscription extends Emitter {
     this.isJoined = true;
     for (const refusal of rejected) this.#tell("rejected", refusal);
     if (subscribed.length === 0) {
-      this.end(new TickcastError(/** @type {Refusal} */ (rejected[0])));
+      this.end(new TickcastError(/** @type {Refusal} */ (rejected[0])), true);
       return;
     }
     this.#resolveReady({ streams: this.#streams, rejected });
@@ -136,13 +136,17 @@ export class Subscription extends Emitter {
     this.#tell("error", refusal);
   }
 
-  /** @param {TickcastError | undefined} error */
-  end(error) {
+  /**
+   * @param {TickcastError | undefined} error
+   * @param {boolean} isTold whether somebody was told of the error already
+   */
+  end(error, isTold = false) {
     if (!this.isOpen) return;
     this.isOpen = this.isJoined = false;
     this.#rejectReady(error ?? new TickcastError({ code: "closed", message: "Unsubscribed" }));
     this.#queue?.end(error);
-    this.emit("end", error);
+    const isHeard = this.emit("end", error) || isTold || this.#queue !== undefined;
+    if (error && !isHeard) this.#tell("error", error);
   }
 
   /**

@@ -12,7 +12,7 @@ const subscription = client.subscribe({ streams, onMessage: (message) => say("me
 subscription.on("gap", (gap) => say("gap", gap));
 subscription.on("resumed", (resumption) => say("resumed", resumption));
 
-const book = client.orderBook(streams[0].slice(0, streams[0].indexOf("@")));
+const book = client.orderBook(/:(.*)@/.exec(streams[0])[1]);
 const isCrossed = () => book.isInSync && Number(book.bids(1)[0]?.[0]) >= Number(book.asks(1)[0]?.[0]);
 const show = () => say("book", `${book.isInSync ? "in sync" : "stale"} ${isCrossed() ? "crossed" : "fine"}`);
 book.on("change", show);

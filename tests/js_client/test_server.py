@@ -4,13 +4,11 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import jwt
 import pytest
 
 from tests.support.processes import ROOT, free_port, tickcast, wait_until
@@ -18,13 +16,15 @@ from tests.support.processes import ROOT, free_port, tickcast, wait_until
 HERE: Final = Path(__file__).parent
 PACKAGE: Final = ROOT / "clients" / "js"
 FIELDS: Final = {"symbol", "price", "volume", "high", "low", "change", "changePercent", "timestamp"}
-SECRET: Final = "a secret of at least 32 bytes for HS256"
+SECRET: Final = "a secret of at least 32 bytes for HS256"  # noqa: S105 # signs tokens of this test alone
 PRINTED: Final = {
     "trades.mjs": r"(?:(?:BTC|ETH)USDT [\d.]+ x [\d.]+ \(trade \d+\)\n){10}",
     "candles.mjs": r"100 candles up to [\d.]+\n(?:[\d:.TZ-]+ [\d.]+(?: closed)?\n|100 candles up to [\d.]+\n){2,}",
-    "order-book.mjs": r"(?:bids(?: [\d.]+,[\d.]+){3} asks(?: [\d.]+,[\d.]+){3}\n){3}",
+    "order-book.mjs": r"(?:bids(?: [\d.]+,[\d.]+){3} asks(?: [\d.]+,[\d.]+){3}\n){2}",
     "replay.mjs": r"(?:[\d:.TZ-]+ [\d.]+ x [\d.]+\n)*\d+ messages, finished\n",
 }
+COUNTS: Final = {"candles.mjs": "2", "order-book.mjs": "2"}
+"""Where as many as an example shows by itself would take long."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_everything_that_the_library_promises_holds_at_a_server(url: str) -> Non
 
 @pytest.mark.parametrize("example", sorted(PRINTED))
 def test_the_examples_print_what_they_say(url: str, packed: Path, example: str) -> None:
-    arguments = [url, "2"] if example == "candles.mjs" else [url]
+    arguments = [url, COUNTS[example]] if example in COUNTS else [url]
     if example == "replay.mjs":
         wait_until(lambda: bool(recordings(url)), "something is recorded")
         arguments = [recordings(url)[0], url]
@@ -93,12 +93,7 @@ def test_a_refused_client_says_so_and_ends_and_an_expired_token_is_replaced(tmp_
     port = free_port()
     settings = {"SIM_SYMBOLS": "2", "AUTH": "required", "AUTH_JWT_SECRET": SECRET}
     with tickcast("run", port, tmp_path, settings):
-        # Tokens hold for 5 s beyond their end: this one for 2 more.
-        lasting, ending = (
-            jwt.encode({"sub": "alice", "exp": time.time() + seconds}, SECRET, algorithm="HS256")
-            for seconds in (600, -3)
-        )
-        said = printed(str(HERE / "scripts" / "credentials.mjs"), f"http://127.0.0.1:{port}", lasting, ending)
+        said = printed(str(HERE / "scripts" / "credentials.mjs"), f"http://127.0.0.1:{port}", SECRET)
 
     assert said.splitlines() == ["refused unauthorized closed unauthorized", "renewed 2"]
 

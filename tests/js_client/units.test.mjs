@@ -6,6 +6,7 @@ import { CandleSeries } from "../../clients/js/src/candle-series.js";
 import { Cursors, MAX_CURSORS } from "../../clients/js/src/cursors.js";
 import { Emitter } from "../../clients/js/src/emitter.js";
 import { BoundedQueue } from "../../clients/js/src/queue.js";
+import { Subscription } from "../../clients/js/src/subscription.js";
 import { everyOf, kindOf } from "../../clients/js/src/stream-names.js";
 import { Turns } from "../../clients/js/src/turns.js";
 
@@ -27,18 +28,15 @@ test("the last of a candle and the first of the next share a cursor and are both
 
 test("ids that begin anew are news: older ones that come seconds later", () => {
   const cursors = new Cursors();
-  assert.deepEqual([message(900, 1000), message(5, 2000), message(5, 4500), message(6, 4600)].map((each) => cursors.accepts(each)), [
-    true,
-    false,
-    true,
-    true,
-  ]);
+  const taken = [message(900, 1000), message(5, 2000), message(5, 4500), message(6, 4600)];
+  assert.deepEqual(taken.map((each) => cursors.accepts(each)), [true, false, true, true]);
 });
 
 test("what comes up to where a stream begins is no news", () => {
   const cursors = new Cursors();
   cursors.begin(STREAM, 10, 1000);
-  assert.deepEqual([message(9, 990), message(10, 1000), message(11, 1010)].map((each) => cursors.accepts(each)), [false, false, true]);
+  const taken = [message(9, 990), message(10, 1000), message(11, 1010)];
+  assert.deepEqual(taken.map((each) => cursors.accepts(each)), [false, false, true]);
 });
 
 test("no more cursors are kept than a server takes", () => {
@@ -67,7 +65,8 @@ test("each kind is known by a stream's name", () => {
 test("a book sets, replaces and deletes levels, best first on both sides", () => {
   const book = new Book();
   book.apply({ e: "bookSnapshot", u: 1, b: [["99.5", "1"], ["99", "2"]], a: [["100", "1"], ["101", "2"]] });
-  book.apply({ e: "depthUpdate", U: 2, u: 4, b: [["99.50", "3"], ["99.2", "5"], ["99", "0"]], a: [["99.9", "1"], ["7", "0"]] });
+  const bids = [["99.50", "3"], ["99.2", "5"], ["99", "0"]];
+  book.apply({ e: "depthUpdate", U: 2, u: 4, b: bids, a: [["99.9", "1"], ["7", "0"]] });
   assert.deepEqual(book.bids.levels(), [["99.50", "3"], ["99.2", "5"]]);
   assert.deepEqual(book.asks.levels(2), [["99.9", "1"], ["100", "1"]]);
   assert.equal(book.updateId, 4);
@@ -100,6 +99,59 @@ test("a closed candle stays as it is, and the oldest makes room", () => {
   assert.equal(series.apply(bar(0, true, "5")), false);
   series.apply(bar(120_000));
   assert.deepEqual(series.bars.map(({ openTime, close }) => [openTime, close]), [[60_000, "7"], [120_000, "1"]]);
+});
+
+const TRADES = "spot:btcusdt@trade";
+const entry = (cursor, more = {}) => ({ stream: TRADES, cursor, ts: cursor && 1000 + cursor, snapshot: null, ...more });
+const trade = (t) => ({ kind: "trade", stream: TRADES, cursor: t, ts: 1000 + t, data: { t }, isSnapshot: false });
+
+/** A subscription whose connections are as told, and what it said. */
+function subscribed() {
+  const said = [];
+  const subscription = new Subscription(
+    { streams: ["btcusdt@trade"], throttle: 100, onMessage: ({ cursor }) => said.push(cursor) },
+    async () => {},
+    () => true,
+  );
+  subscription.on("gap", ({ missed, until, reason }) => said.push([missed, until, reason]));
+  subscription.on("resumed", (resumption) => said.push(resumption));
+  const join = (answered) => subscription.join({ subscribed: [answered], rejected: [] });
+  return { subscription, said, join };
+}
+
+test("a subscription asks as the application wrote, and after its first answer from its cursors on", () => {
+  const { subscription, join } = subscribed();
+  assert.deepEqual(subscription.request(), { streams: ["btcusdt@trade"], throttle: 100 });
+  join(entry(7));
+  subscription.take(trade(8));
+  const asked = { streams: [TRADES], throttle: 100, snapshot: undefined, since: { [TRADES]: 8 } };
+  assert.deepEqual(subscription.request(), asked);
+});
+
+test("what was missed follows the answer once, and what is shown already is left out", () => {
+  const { subscription, said, join } = subscribed();
+  join(entry(7));
+  for (const cursor of [7, 8, 9]) subscription.take(trade(cursor));
+  subscription.isJoined = false;
+  subscription.take(trade(12)); // for another subscription, before the answer to this one
+  join(entry(12, { recovered: true }));
+  for (const cursor of [9, 10, 11, 12, 13]) subscription.take(trade(cursor));
+  assert.deepEqual(said, [8, 9, { recovered: [TRADES], lost: [] }, 10, 11, 12, 13]);
+  assert.equal(subscription.duplicates, 2);
+});
+
+test("what is lost is told before anything newer, also of a stream that had brought nothing", () => {
+  const gone = { recovered: [], lost: [TRADES] };
+  const { subscription, said, join } = subscribed();
+  join(entry(7));
+  subscription.take(trade(8));
+  join(entry(50, { recovered: false }));
+  for (const cursor of [50, 51]) subscription.take(trade(cursor));
+  assert.deepEqual(said, [8, [null, 50, "unrecovered"], gone, 51]);
+  const quiet = subscribed();
+  quiet.join(entry(null));
+  quiet.join(entry(3));
+  assert.deepEqual(quiet.said, [[null, 3, "unrecovered"], gone]);
 });
 
 const queue = (limit, dropped = []) =>

@@ -2,7 +2,7 @@
 
 /** The most streams that a server takes cursors of (`since`). */
 export const MAX_CURSORS = 4096;
-/** Where older cursors come this much later, in ms, the exchange's ids have begun anew: the server is silent for 3 s then. */
+/** Older cursors that come this much later, in ms, are the exchange's ids begun anew: the server is silent for 3 s then. */
 const NEW_EPOCH_MS = 2000;
 
 /**

@@ -23,8 +23,8 @@ export const KINDS = [
   "markPrice",
   "liquidation",
 ];
-const KIND =
-  /[@!](continuousKline|kline|ticker_1h|ticker_4h|ticker_1d|ticker|miniTicker|bookTicker|book|depth|trade|aggTrade|avgPrice|markPrice|forceOrder)/;
+/** Longer names before those that they begin with. */
+const KIND = new RegExp(`[@!](${[...KINDS].sort((one, other) => other.length - one.length).join("|")}|forceOrder)`);
 
 /**
  * The event by which the messages of a stream come.

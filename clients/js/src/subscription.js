@@ -111,11 +111,9 @@ export class Subscription extends Emitter {
       return;
     }
     this.#resolveReady({ streams: this.#streams, rejected });
-    for (const entry of subscribed) this.#begin(entry);
-    if (!isReturn) return;
-    const of = (/** @type {boolean} */ recovered) =>
-      subscribed.filter((entry) => (entry.recovered ?? true) === recovered).map(({ stream }) => stream);
-    this.emit("resumed", { recovered: of(true), lost: of(false) });
+    const lost = subscribed.filter((entry) => isLost(entry, isReturn)).map(({ stream }) => stream);
+    for (const entry of subscribed) this.#begin(entry, lost.includes(entry.stream));
+    if (isReturn) this.emit("resumed", { recovered: this.#streams.filter((stream) => !lost.includes(stream)), lost });
   }
 
   /** @param {Message} message */
@@ -152,9 +150,10 @@ export class Subscription extends Emitter {
   /**
    * Show where a stream begins: with its state, with what was missed (which follows), or from the next message on.
    * @param {Entry} entry
+   * @param {boolean} hasLost
    */
-  #begin({ stream, cursor, ts, snapshot, recovered }) {
-    if (recovered === false) this.#tell("gap", { stream, missed: null, until: cursor, reason: "unrecovered" });
+  #begin({ stream, cursor, ts, snapshot, recovered }, hasLost) {
+    if (hasLost) this.#tell("gap", { stream, missed: null, until: cursor, reason: "unrecovered" });
     if (cursor === null || ts === null || recovered) return;
     if (snapshot === null) this.#cursors.begin(stream, cursor, ts);
     else this.take({ kind: kindOf(stream), stream, cursor, ts, data: snapshot, isSnapshot: true });
@@ -181,4 +180,16 @@ export class Subscription extends Emitter {
     if (isHeard || event === "gap" || this.#isReadyAsked) return;
     console.warn(`tickcast: ${body.stream ?? "request"} refused: ${body.message} (${body.code})`);
   }
+}
+
+/**
+ * Whether messages were missed while we were away that do not come any more.
+ *
+ * Of a stream that had brought nothing before, there was no cursor to ask from: whatever its last message is, it was not
+ * shown, unless its state is.
+ * @param {Entry} entry
+ * @param {boolean} isReturn
+ */
+function isLost({ recovered, cursor, snapshot }, isReturn) {
+  return recovered === false || (isReturn && recovered === undefined && cursor !== null && snapshot === null);
 }

@@ -316,7 +316,7 @@ export interface Client extends Events<ClientEvents> {
   /** A maintained book of `btcusdt`, of spot unless `market` says otherwise. */
   orderBook(symbol: string, options?: { market?: Market }): OrderBook;
   candles(request: CandlesRequest): Candles;
-  /** Rejects with a TickcastError: the server's refusal, or `no_answer`. At most 4 are asked for at once, the others wait. */
+  /** Rejects with a TickcastError: the server's refusal, or `no_answer`. 4 are asked for at once, others wait. */
   getHistoricalKlines(request: HistoryRequest): Promise<KlineRow[]>;
   replay<const Stream extends string>(request: StreamsReplay<Stream>): Replay<MessageOf<Stream>>;
   replay<Kind extends KindName>(request: TypedReplay<Kind>): Replay<Message<Kind>>;

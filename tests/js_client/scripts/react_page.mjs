@@ -1,4 +1,5 @@
-// Mounts document 002's component in a page of jsdom that a server at URL delivered: react_page.mjs URL own|provided FIRST,SECOND
+// Mounts document 002's component in a page of jsdom that a server at URL delivered:
+// react_page.mjs URL own|provided FIRST,SECOND
 // Prints `shown <JSON>` whenever what the page shows has changed. A line on standard input names the symbols to show
 // from then on; the end of standard input unmounts, and the process ends once nothing is left open.
 import { createInterface } from "node:readline";
@@ -7,7 +8,8 @@ import { JSDOM } from "jsdom";
 const [url, whose, symbols] = process.argv.slice(2);
 const page = new JSDOM("<main></main>", { url });
 const { window } = page;
-for (const [name, value] of Object.entries({ window, document: window.document, navigator: window.navigator, location: window.location })) {
+const { document, navigator, location } = window;
+for (const [name, value] of Object.entries({ window, document, navigator, location })) {
   Object.defineProperty(globalThis, name, { value, configurable: true });
 }
 const { createElement, StrictMode } = await import("react");

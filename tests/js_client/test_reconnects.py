@@ -95,15 +95,19 @@ def test_what_the_exchange_left_out_is_told_in_its_place_and_nothing_else_is_mis
         check_nothing_is_lost_or_doubled(client)
 
 
-def test_after_a_server_that_remembers_nothing_the_loss_is_told_and_the_state_follows(tmp_path: Path) -> None:
+def test_a_client_is_told_that_its_server_ends_and_what_is_lost_where_the_next_remembers_nothing(
+    tmp_path: Path,
+) -> None:
     port = free_port()
-    settings = {"SIM_SYMBOLS": "2", "SIM_TRADES_PER_SECOND": "20"}
+    settings = {"SIM_SYMBOLS": "2", "SIM_TRADES_PER_SECOND": "20", "DRAIN_SECONDS": "0.5"}
     with (
         tickcast("run", port, tmp_path, settings) as server,
         NodeClient(tmp_path / "watch", [WATCH, f"http://127.0.0.1:{port}", TRADES, "spot:btcusdt@kline_1m"]) as client,
     ):
         wait_for_more(client, TRADES, 5)
-        server.kill()
+        server.stop()
+        wait_until(lambda: client.lines("status")[-1].endswith(b" disconnected"), "the client knows")
+        assert client.lines("draining") == [client.lines("status")[-1].split()[0]]
         client_was_told = len(client.lines("message"))
         server.start()
         (resumed,) = [json.loads(line) for line in client.wait_for("resumed")]

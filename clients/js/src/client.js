@@ -117,7 +117,7 @@ export class Client extends Emitter {
   /**
    * @param {any} request
    * @returns {any}
-   * @throws {TickcastError} `closed`
+   * @throws {TickcastError} `closed`, `replay_limit`
    */
   replay(request) {
     this.#checkOpen();

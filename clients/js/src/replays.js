@@ -5,7 +5,10 @@ import { Replay } from "./replay.js";
 /** @typedef {import("../types/index.d.ts").Message} Message */
 /** @typedef {import("../types/index.d.ts").ReplayEnd} ReplayEnd */
 
-/** The replays of one connection; they end with it. The server has two of a client at once. */
+/** More are not asked for at once; a server has 2 of a client. */
+const MAX_ASKED = 16;
+
+/** The replays of one connection; they end with it. */
 export class Replays {
   /** @type {Set<Replay>} */
   #asked = new Set();
@@ -21,8 +24,12 @@ export class Replays {
   /**
    * @param {{onMessage?: (message: any) => void, queueLimit?: number} & Record<string, unknown>} request
    * @returns {Replay}
+   * @throws {TickcastError} `replay_limit`
    */
   start({ onMessage, queueLimit, ...wish }) {
+    if (this.#asked.size >= MAX_ASKED) {
+      throw new TickcastError({ code: "replay_limit", message: `${MAX_ASKED} replays are being asked for` });
+    }
     const replay = new Replay({ onMessage, queueLimit }, (stopped) => this.#stop(stopped));
     this.#asked.add(replay);
     this.#call("getReplay", wish, (error, answer) => {

@@ -1,6 +1,6 @@
 // Watches streams through the library: watch.mjs URL STREAM...
-// Lines on standard output: `status <replica> <connection>`, `message <JSON>`, `gap <JSON>`, `resumed <JSON>`, and of the
-// book of the first stream's symbol `book <in sync|stale> <crossed|fine>`.
+// Lines on standard output: `status <replica> <connection>`, `message <JSON>`, `gap <JSON>`, `resumed <JSON>`,
+// `draining <replica>`, and of the book of the first stream's symbol `book <in sync|stale> <crossed|fine>`.
 import { connect } from "../../../clients/js/src/index.js";
 
 const [url, ...streams] = process.argv.slice(2);
@@ -8,6 +8,7 @@ const say = (kind, body) => console.log(kind, typeof body === "string" ? body : 
 
 const client = connect(url);
 client.on("status", ({ replica, connection }) => say("status", `${replica} ${connection}`));
+client.on("draining", ({ replica }) => say("draining", replica));
 const subscription = client.subscribe({ streams, onMessage: (message) => say("message", message) });
 subscription.on("gap", (gap) => say("gap", gap));
 subscription.on("resumed", (resumption) => say("resumed", resumption));

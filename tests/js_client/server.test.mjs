@@ -32,8 +32,10 @@ const isContiguous = (ids) => ids.every((id, at) => at === 0 || id === ids[at - 
 
 test("who left is sent nothing more", async () => {
   const figures = async () => (await (await fetch(`${URL}/stats`)).json()).data.total_subscriptions;
-  await client.subscribe({ streams: ["solusdt@trade"], onMessage: () => {} }).unsubscribe(); // before any answer
+  await read(client.subscribe({ streams: ["ethusdt@trade"] }), 1);
   const before = await figures();
+  await client.subscribe({ streams: ["solusdt@trade"], onMessage: () => {} }).unsubscribe(); // before its answer
+  assert.equal(await figures(), before);
   const trades = client.subscribe({ streams: ["adausdt@trade", "bnbusdt@trade"], onMessage: () => {} });
   await trades.ready;
   assert.equal(await figures(), before + 2);

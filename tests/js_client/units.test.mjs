@@ -155,7 +155,7 @@ test("what is lost is told before anything newer, also of a stream that had brou
 });
 
 const queue = (limit, dropped = []) =>
-  new BoundedQueue(limit, { onDropped: (item) => dropped.push(item), onRead: () => {}, onLeft: () => dropped.push("left") });
+  new BoundedQueue(limit, { onDropped: (item) => dropped.push(item), onRead: () => {}, onLeft: async () => {} });
 
 test("a full queue drops the oldest and says which", async () => {
   const dropped = [];

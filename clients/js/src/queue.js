@@ -18,7 +18,7 @@ export class BoundedQueue {
    * @param {object} hooks
    * @param {(item: Item) => void} hooks.onDropped called with each item that goes unread
    * @param {() => void} hooks.onRead called before each reading
-   * @param {() => void} hooks.onLeft called when the reader leaves its loop
+   * @param {() => Promise<void>} hooks.onLeft called, and awaited, when the reader leaves its loop
    */
   constructor(limit, hooks) {
     this.#limit = limit;
@@ -75,7 +75,7 @@ export class BoundedQueue {
   async return() {
     this.#items = [];
     this.end();
-    this.#hooks.onLeft();
+    await this.#hooks.onLeft();
     return { value: undefined, done: true };
   }
 

@@ -34,7 +34,7 @@ export class Replay {
       this.#queue = new BoundedQueue(queueLimit, {
         onDropped: () => this.#onUnread(queueLimit),
         onRead: () => {},
-        onLeft: () => void this.stop(),
+        onLeft: () => this.stop(),
       });
     }
     this.started = new Promise((resolve, reject) => {

@@ -57,8 +57,8 @@ export class Streams {
    */
   remove(subscription) {
     this.#forget(subscription);
-    if (!subscription.isJoined) return Promise.resolve();
-    return this.#leave(subscription.streams);
+    // What is still to be answered is left with the answer.
+    return this.#leave(subscription.isJoined ? subscription.streams : []);
   }
 
   /** A connection stands: ask for everything. */

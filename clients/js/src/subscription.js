@@ -58,7 +58,7 @@ export class Subscription extends Emitter {
       this.#queue = new BoundedQueue(queueLimit, {
         onDropped: (message) => this.#noteUnread(message),
         onRead: () => this.#tellUnread(),
-        onLeft: () => void this.unsubscribe(),
+        onLeft: () => this.unsubscribe(),
       });
     }
     this.#ready = new Promise((resolve, reject) => {

@@ -46,13 +46,14 @@ def _known_symbols(incomplete: str) -> list[str]:
         return []  # nothing to propose
     market, colon, start = incomplete.rpartition(":")
     names = catalog.names(market or "spot")
-    return [f"{market}{colon}{name}" for name in names if name.startswith(start.upper())]
+    cased = names if start.isupper() else [name.lower() for name in names]
+    return [f"{market}{colon}{name}" for name in cased if name.startswith(start)]
 
 
 def _known_streams(incomplete: str) -> list[str]:
     symbol, at, start = incomplete.partition("@")
     if not at:
-        return [f"{name.lower()}@" for name in _known_symbols(symbol)]
+        return [f"{name}@" for name in _known_symbols(symbol)]
     return [f"{symbol}@{kind}" for kind in KINDS if kind.startswith(start)]
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from clients.python.tickcast_client import Candle, Disconnected, Event, Message, Recovered, Status
+from clients.python.tickcast_client import Candle, Client, Event, Message
 from clients.python.tickcast_client.names import is_every
 from clients.terminal.quotes import Quote, change_text, price_text, quote_of, sentence_of, sparkline
 
@@ -43,25 +43,20 @@ class _Row:
 class Board:
     """State of the screen: take events, then render."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, client: Client) -> None:
         self._url = url
+        self._client = client
         self._rows: dict[str, _Row] = {}
         self._news: deque[str] = deque(maxlen=NEWS)
         self._panel: list[str] = []
-        self._link = "connected"
-        self._status: Status | None = None
 
     def take(self, event: Event) -> None:
         """Take what the subscription yields."""
         if isinstance(event, Message):
             if event.stream in self._rows or len(self._rows) < MAX_ROWS:
                 self._rows.setdefault(event.stream, _Row()).take(event)
-            return
-        if isinstance(event, Status):
-            self._status = event
-        if isinstance(event, Disconnected | Recovered):
-            self._link = "connected" if isinstance(event, Recovered) else "reconnecting"
-        self.tell(sentence_of(event))
+        else:
+            self.tell(sentence_of(event))
 
     def follow(self, streams: tuple[str, ...]) -> None:
         """Show exactly these streams (of all symbols: whatever comes of them)."""
@@ -93,14 +88,16 @@ class Board:
         return Group(table, *panel, *(Text(line, style="dim") for line in self._news), Text(menu, style="bold"))
 
     def _title(self) -> Text:
-        title = Text(f"Tickcast {self._url}  ")
-        title.append(self._link, style="green" if self._link == "connected" else "bold red")
-        if self._status is not None:
-            is_fed = self._status.exchange == "connected"
-            title.append(f"  exchange {self._status.exchange}", style="green" if is_fed else "bold red")
-            title.append(f"  {self._status.replica}")
-            if self._status.source != "binance":
-                title.append(f"  {self._status.source.upper()}", style="bold yellow")
+        client = self._client
+        title = Text(f"Tickcast {self._url}")
+        if client.is_connected:
+            title.append("  connected", style="green")
+        else:
+            title.append("  reconnecting", style="bold red")
+        title.append(f"  exchange {client.exchange}", style="green" if client.exchange == "connected" else "bold red")
+        title.append(f"  {client.replica}")
+        if client.source != "binance":
+            title.append(f"  {client.source.upper()}", style="bold yellow")
         return title
 
 

@@ -123,7 +123,7 @@ async def show_live(url: str, token: str | None, symbols: list[str], kind: str, 
     async with connect(url, token) as client:
         streams = [stream_of(symbol, kind) for symbol in symbols]
         subscription = await client.subscribe(*streams, throttle_ms=THROTTLE_MS)
-        board = Board(url)
+        board = Board(url, client)
         board.follow(subscription.streams)
         for rejected in subscription.rejected:
             board.take(rejected)

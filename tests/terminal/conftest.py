@@ -1,14 +1,20 @@
-"""One service for all tests of a module."""
+"""One service for all tests of the terminal."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import free_port, tickcast
+from tests.support.processes import Process, free_port, tickcast
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="package")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A whole service with a simulated exchange."""
-    with tickcast("run", port := free_port(), tmp_path_factory.mktemp("run"), {"SIM_SYMBOLS": "8"}):
-        yield f"http://127.0.0.1:{port}"
+    with tickcast("run", free_port(), tmp_path_factory.mktemp("run"), {"SIM_SYMBOLS": "8"}) as process:
+        yield process
+
+
+@pytest.fixture(scope="package")
+def url(service: Process) -> str:
+    """Where it is."""
+    return f"http://127.0.0.1:{service.port}"

@@ -1,6 +1,14 @@
 """The live table in a terminal, by keys, as document 000's command line has it."""
 
+import re
+from typing import Final
+
+import pytest
+
+from tests.support.processes import Process
 from tests.terminal.screen import Screen
+
+_COLOR: Final = re.compile(r"\x1b\[(\d+;)*[39][0-7]m")
 
 
 def test_the_menu_of_document_000_subscribes_changes_shows_and_unsubscribes(url: str) -> None:
@@ -51,9 +59,21 @@ def test_what_is_refused_is_said_with_a_suggestion_and_the_table_goes_on(url: st
         assert screen.settings_now() == screen.settings
 
 
-def test_no_color_is_honoured(url: str) -> None:
-    with Screen(url, "live", "btcusdt", env={"NO_COLOR": "1"}) as screen:
+@pytest.mark.parametrize(("env", "is_colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colors_are_left_out_where_nobody_wants_them(url: str, env: dict[str, str], *, is_colored: bool) -> None:
+    with Screen(url, "live", "btcusdt", env=env) as screen:
         screen.shows(r"[▲▼] [+-]\d")
         screen.type("q")
         assert screen.ends() == 0
-        assert "\x1b[3" not in screen.raw.replace("\x1b[3A", "")
+        assert bool(_COLOR.search(screen.raw)) == is_colored
+
+
+def test_a_service_that_ends_leaves_the_table_as_it_was_and_says_so(service: Process, url: str) -> None:
+    with Screen(url, "live", "btcusdt") as screen:
+        screen.shows(r"spot:btcusdt@ticker +\d")
+        service.kill()
+        screen.shows(r"reconnecting(.*\n)+.*Connection lost .* coming back")
+        service.start()
+        screen.shows(r"Back at .* after \d")
+        screen.type("\x04")
+        assert screen.ends() == 0

@@ -59,11 +59,14 @@ class CandleSeries:
             return last.open_time
         return last.close_time + 1 if live.open_time > last.close_time + 1 else None
 
-    def fill(self, rows: Iterable[Candle], live: Candle) -> list[Candle]:
-        """What belongs into the hole before `live`, of the past from its beginning on."""
-        return self._pass(
-            msgspec.structs.replace(candle, is_closed=True) for candle in rows if candle.open_time < live.open_time
-        )
+    def fill(self, rows: Sequence[Candle], live: Candle) -> tuple[list[Candle], bool]:
+        """What belongs into the hole before `live`, from the past since its beginning, and whether that is all.
+
+        It is once an answer reaches up to `live`. Before that its last row, which may be a second old, does not count.
+        """
+        is_all = bool(rows) and rows[-1].open_time >= live.open_time
+        known = [candle for candle in rows if candle.open_time < live.open_time] if is_all else rows[:-1]
+        return self._pass(msgspec.structs.replace(candle, is_closed=True) for candle in known), is_all
 
     def take(self, live: Candle) -> list[Candle]:
         """A live candle, unless it is older than what was shown: of one candle, the volume never falls."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any, Final, Self
 
@@ -15,8 +16,13 @@ from .subscription import Subscription
 MAX_WAITING: Final = 10_000
 MAX_CANDLES: Final = 10_000
 """What the service gives in one answer."""
+HISTORY_AGE_S: Final = 1.0
+"""How old the latest candle of an answer may be."""
 _ATTEMPTS: Final = 5
 _RETRIED: Final = frozenset({"rate_limited", "upstream_unavailable", "unavailable"})
+
+# The standard library's: an application that uses the package decides how it logs.
+log = logging.getLogger(__name__)
 
 
 class Client:
@@ -114,13 +120,8 @@ class Client:
                 if not isinstance(event, Message):
                     continue
                 live = Candle.from_payload(event.data)
-                while (start_ms := series.hole_before(live)) is not None:
-                    rows = await self._patiently(symbol, interval, market=market, limit=MAX_CANDLES, start_ms=start_ms)
-                    filling = series.fill(rows, live)
-                    if not filling:
-                        break  # the exchange has none
-                    for candle in filling:
-                        yield candle
+                async for candle in self._filling(series, live, symbol, interval, market):
+                    yield candle
                 for candle in series.take(live):
                     yield candle
         finally:
@@ -172,6 +173,23 @@ class Client:
         if names and self.is_connected:
             with contextlib.suppress(UnreachableError):  # then the server has forgotten it already
                 await self._session.call("unsubscribe", {"streams": names})
+
+    async def _filling(
+        self, series: CandleSeries, live: Candle, symbol: str, interval: str, market: str
+    ) -> AsyncGenerator[Candle]:
+        """The closed candles between what `series` has seen and `live`."""
+        for _ in range(_ATTEMPTS):
+            start_ms = series.hole_before(live)
+            if start_ms is None:
+                return
+            rows = await self._patiently(symbol, interval, market=market, limit=MAX_CANDLES, start_ms=start_ms)
+            candles, is_all = series.fill(rows, live)
+            for candle in candles:
+                yield candle
+            if is_all:
+                return  # what is still missing does not exist
+            await asyncio.sleep(HISTORY_AGE_S)
+        log.warning("candles of %s %s are missing before %d", symbol, interval, live.open_time)
 
     async def _patiently(self, symbol: str, interval: str, **selection: Any) -> list[Candle]:  # noqa: ANN401 # history's
         """History that waits where the server asks for it."""

@@ -2,11 +2,13 @@
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final
+from itertools import islice
+from typing import Final, Literal, NamedTuple
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +21,29 @@ COURSE: Final = 24
 """Prices that a sparkline shows."""
 MAX_ROWS: Final = 1024
 NEWS: Final = 4
+
+_FRAME_LINES: Final = 9
+"""Lines of title, heading and menu, broken on a narrow screen, and one for what does not fit."""
+
+
+class _Column(NamedTuple):
+    """A column, shown on screens of that many characters and more."""
+
+    name: str
+    justify: Literal["left", "right"] = "left"
+    min_width: int | None = None
+    from_width: int = 0
+
+
+_COLUMNS: Final = (
+    _Column("Stream"),
+    _Column("Price", "right", 10),
+    _Column("Change", "right", 10),
+    _Column("Course", min_width=COURSE, from_width=110),
+    _Column("Updated", "right", 10),
+    _Column("Latency", "right", 7),
+    _Column("", from_width=140),
+)
 
 
 class _Row:
@@ -71,33 +96,39 @@ class Board:
         """Show lines between table and news, until others take their place."""
         self._panel = lines
 
-    def render(self, menu: str) -> RenderableType:
-        """The whole screen, with the menu or the line that is typed at its end."""
+    def render(self, menu: str, size: ConsoleDimensions) -> RenderableType:
+        """What fits on the screen, with the menu or the line that is typed at its end.
+
+        On a narrow screen the words and the course of prices are left out, on a low one the last rows.
+        """
+        below = [*map(Text, self._panel), *(Text(line, style="dim") for line in self._news)]
+        room = max(1, size.height - _FRAME_LINES - len(below))
+        hidden = len(self._rows) - room
+        if hidden > 0:
+            below.insert(0, Text(f"and {hidden} more"))
         table = Table(box=box.SIMPLE_HEAD, title=self._title(), title_justify="left", expand=False)
-        table.add_column("Stream", no_wrap=True)
-        for name in ("Price", "Change"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("Course", min_width=COURSE, no_wrap=True)
-        for name in ("Updated", "Latency"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True, overflow="ellipsis")
+        columns = [column for column in _COLUMNS if size.width >= column.from_width]
+        for column in columns:
+            table.add_column(
+                column.name, justify=column.justify, min_width=column.min_width, no_wrap=True, overflow="ellipsis"
+            )
         now = time.monotonic()
-        for stream, row in self._rows.items():
-            table.add_row(*_cells(stream, row, now))
-        panel = [Text(line) for line in self._panel]
-        return Group(table, *panel, *(Text(line, style="dim") for line in self._news), Text(menu, style="bold"))
+        for stream, row in islice(self._rows.items(), room):
+            table.add_row(*_cells(stream, row, now, columns))
+        return Group(table, *below, Text(menu, style="bold"))
 
     def _title(self) -> Text:
         client = self._client
-        title = Text(f"Tickcast {self._url}")
+        client = self._client
+        title = Text("Tickcast")
+        if client.source != "binance":
+            title.append(f"  {client.source.upper()}", style="bold yellow")
         if client.is_connected:
             title.append("  connected", style="green")
         else:
             title.append("  reconnecting", style="bold red")
         title.append(f"  exchange {client.exchange}", style="green" if client.exchange == "connected" else "bold red")
-        title.append(f"  {client.replica}")
-        if client.source != "binance":
-            title.append(f"  {client.source.upper()}", style="bold yellow")
+        title.append(f"  {client.replica}  {self._url}")
         return title
 
 
@@ -111,23 +142,23 @@ def history_lines(symbol: str, interval: str, candles: list[Candle]) -> list[str
     return lines
 
 
-def _cells(stream: str, row: _Row, now: float) -> list[Text]:
+def _cells(stream: str, row: _Row, now: float, columns: Iterable[_Column]) -> list[Text]:
     age_s = now - row.taken_at
     is_stale = age_s > STALE_S
     change, color = row.quote.change, ""
     if change is not None and not is_stale:
         color = "green" if change > 0 else "red" if change < 0 else ""
     latency = "-" if row.latency_ms is None or row.latency_ms < 0 else f"{row.latency_ms} ms"
-    texts = [
-        Text(stream),
-        Text(price_text(row.quote.price)),
-        Text(change_text(change), style=color),
-        Text(sparkline(row.course)),
-        Text(f"stale {age_s:.0f} s" if is_stale else f"{age_s:.0f} s", style="bold yellow" if is_stale else ""),
-        Text(latency),
-        Text(row.quote.detail),
-    ]
+    texts = {
+        "Stream": Text(stream),
+        "Price": Text(price_text(row.quote.price)),
+        "Change": Text(change_text(change), style=color),
+        "Course": Text(sparkline(row.course)),
+        "Updated": Text(f"stale {age_s:.0f} s" if is_stale else f"{age_s:.0f} s", style="bold" if is_stale else ""),
+        "Latency": Text(latency),
+        "": Text(row.quote.detail),
+    }
     if is_stale:
-        for text in texts:
+        for text in texts.values():
             text.stylize("dim")
-    return texts
+    return [texts[column.name] for column in columns]

@@ -39,7 +39,7 @@ class LiveTable:
         try:
             with keys(self._press), Live(console=console, auto_refresh=False, transient=False) as screen:
                 while not (obeying.done() or reading.done()):
-                    screen.update(self._board.render(self._menu.text), refresh=True)
+                    screen.update(self._board.render(self._menu.text, console.size), refresh=True)
                     await asyncio.wait([obeying, reading], timeout=REFRESH_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             obeying.cancel()

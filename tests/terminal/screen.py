@@ -15,22 +15,25 @@ from typing import Final, Self
 
 from tests.support.processes import ROOT
 
-ROWS: Final = 40
-COLUMNS: Final = 200
+SIZE: Final = (40, 200)
+"""Rows and columns."""
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Screen:
     """`python -m clients.terminal <words>` in a pseudo-terminal; `text` is all that it wrote, without control codes."""
 
-    def __init__(self, url: str, *words: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, *words: str, size: tuple[int, int] = SIZE, env: Mapping[str, str] | None = None
+    ) -> None:
         self.raw = ""
         self._words = words
+        self._size = size
         self._env = {**os.environ, "TERM": "xterm-256color", "TICKCAST_URL": url, **(env or {})}
 
     def __enter__(self) -> Self:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *self._size, 0, 0))
         self.settings = termios.tcgetattr(slave)
         command = [sys.executable, "-W", "error", "-m", "clients.terminal", *self._words]
         # A session of its own, so that Ctrl-C typed here is its signal and not ours.

@@ -59,6 +59,15 @@ def test_what_is_refused_is_said_with_a_suggestion_and_the_table_goes_on(url: st
         assert screen.settings_now() == screen.settings
 
 
+def test_a_small_screen_shows_prices_and_menu_and_says_what_it_hides(url: str) -> None:
+    symbols = [f"{asset}usdt@{kind}" for asset in ("btc", "eth", "bnb") for kind in ("ticker", "trade", "bookTicker")]
+    with Screen(url, "live", *symbols, size=(14, 80)) as screen:
+        screen.shows(r"spot:btcusdt@ticker +\d+\.\d\d +[▲▼ ] [+-]\d(.*\n)+and \d more(.*\n)+1 Subscribe")
+        assert "Course" not in screen.text
+        screen.type("q")
+        assert screen.ends() == 0
+
+
 @pytest.mark.parametrize(("env", "is_colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_colors_are_left_out_where_nobody_wants_them(url: str, env: dict[str, str], *, is_colored: bool) -> None:
     with Screen(url, "live", "btcusdt", env=env) as screen:

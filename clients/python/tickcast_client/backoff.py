@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 FIRST_S: Final = 0.25
-MAX_S: Final = 15.0
+MAX_S: Final = 5.0
 _MAX_DOUBLINGS: Final = 8
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.python.tickcast_client import (
@@ -75,6 +75,7 @@ def test_waits_stay_below_their_limit_and_begin_short_again() -> None:
     assert backoff.next_s() <= 0.25
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from([TRADES, TICKER, "spot:ethusdt@trade"]), st.booleans()), max_size=60))
 async def test_nothing_is_lost_without_a_gap_in_its_place_and_nothing_piles_up(steps: list[tuple[str, bool]]) -> None:
     inbox, taken, sent = Inbox(5), list[Any](), dict[str, int]()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from clients.terminal.__main__ import cli
+from tests.server.access.minting import mint
 from tests.support.processes import ROOT, free_port
 
 COMMAND: Final = (sys.executable, "-W", "error", "-m", "clients.terminal")
@@ -45,18 +46,12 @@ def test_a_pipe_gets_one_json_object_a_line_and_may_end_when_it_has_enough() -> 
     assert all(set(message) == {"event", "stream", "cursor", "ts", "data"} for message in messages)
 
 
-def test_people_get_a_sentence_for_each_message() -> None:
-    done = piped("tickcast watch btcusdt btcusdt@depth5 --throttle 250 | head -3")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
-    assert all(line[2] == line[5] == ":" for line in lines)
-    assert any("spot:btcusdt@ticker  " in line or "spot:btcusdt@depth5  " in line for line in lines)
-
-
 def test_a_live_table_in_a_pipe_is_lines() -> None:
     done = piped("tickcast live | head -5")
     assert (done.returncode, done.stderr) == (0, "")
-    shown = {line.split()[1] for line in done.stdout.splitlines()} - {"Exchange"}
+    lines = done.stdout.splitlines()
+    assert all(line[2] == line[5] == ":" for line in lines)
+    shown = {line.split()[1] for line in lines} - {"Exchange"}
     assert shown
     assert shown <= {f"spot:{asset}usdt@ticker" for asset in ("btc", "eth", "bnb", "sol", "ada")}
 
@@ -146,3 +141,18 @@ def test_the_shell_completes_commands_symbols_streams_and_intervals() -> None:
 def test_completion_is_silent_where_there_is_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKCAST_URL", f"http://127.0.0.1:{free_port()}")
     assert list(completions("tickcast live btc")) == []
+
+
+@pytest.mark.parametrize("words", [("history", "BTCUSDT", "1m"), ("watch", "btcusdt@trade"), ("symbols",)])
+def test_credentials_are_shown_at_both_doors(words: tuple[str, ...]) -> None:
+    refused = run(*words, TICKCAST_TOKEN="wrong")  # noqa: S106 # that is the point
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "(unauthorized)" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_token_grants_what_it_says() -> None:
+    token = mint(tickcast={"streams": ["spot:btc*"]})
+    assert run("history", "BTCUSDT", "--token", token).exit_code == 0
+    assert "(forbidden)" in run("history", "ETHUSDT", "--token", token).stderr
+    assert run("symbols", TICKCAST_TOKEN=token).exit_code == 0

@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-import pytest
-
 from tests.support.processes import Process
 from tests.terminal.screen import Screen
 
@@ -16,6 +14,7 @@ def test_the_menu_of_document_000_subscribes_changes_shows_and_unsubscribes(url:
         screen.shows(r"1 Subscribe   2 Unsubscribe   3 Change stream type   4 View subscriptions   5 History   6 Quit")
         screen.shows(r"spot:btcusdt@ticker +\d+\.\d\d +[▲▼ ] [+-]\d")
         assert "SIMULATED" in screen.text
+        assert _COLOR.search(screen.raw)
 
         screen.type("1")
         screen.shows("Symbols to subscribe")
@@ -59,22 +58,14 @@ def test_what_is_refused_is_said_with_a_suggestion_and_the_table_goes_on(url: st
         assert screen.settings_now() == screen.settings
 
 
-def test_a_small_screen_shows_prices_and_menu_and_says_what_it_hides(url: str) -> None:
+def test_a_small_screen_without_colors_shows_prices_and_menu_and_says_what_it_hides(url: str) -> None:
     symbols = [f"{asset}usdt@{kind}" for asset in ("btc", "eth", "bnb") for kind in ("ticker", "trade", "bookTicker")]
-    with Screen(url, "live", *symbols, size=(14, 80)) as screen:
+    with Screen(url, "live", *symbols, size=(14, 80), env={"NO_COLOR": "1"}) as screen:
         screen.shows(r"spot:btcusdt@ticker +\d+\.\d\d +[▲▼ ] [+-]\d(.*\n)+and \d more(.*\n)+1 Subscribe")
         assert "Course" not in screen.text
+        assert not _COLOR.search(screen.raw)
         screen.type("q")
         assert screen.ends() == 0
-
-
-@pytest.mark.parametrize(("env", "is_colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colors_are_left_out_where_nobody_wants_them(url: str, env: dict[str, str], *, is_colored: bool) -> None:
-    with Screen(url, "live", "btcusdt", env=env) as screen:
-        screen.shows(r"[▲▼] [+-]\d")
-        screen.type("q")
-        assert screen.ends() == 0
-        assert bool(_COLOR.search(screen.raw)) == is_colored
 
 
 def test_a_service_that_ends_leaves_the_table_as_it_was_and_says_so(service: Process, url: str) -> None:

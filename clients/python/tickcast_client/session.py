@@ -94,7 +94,7 @@ class Session:
         try:
             return await link.call(name, body, on_reply)
         except UnreachableError:
-            if self._link is link:
+            if self._link is link and self._end is None:
                 self._up.clear()
             return await (await self._connected()).call(name, body, on_reply)
 

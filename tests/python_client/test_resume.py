@@ -100,11 +100,13 @@ async def test_all_symbols_are_resumed_each_from_its_own_cursor(served: Served, 
         await served.publish(TRADES, TRADE, 2)
         await served.publish("spot:ethusdt@trade", TRADE, 2)
         await line.mend()
-        after = await read_until(everything, lambda events: len(cursors(events)) == 4)
+        after = await read_until(everything, lambda events: of(Recovered, events))
+        await served.publish("spot:bnbusdt@trade", TRADE)
+        after += await read_until(everything, lambda events: getattr(events[-1], "stream", "") == "spot:bnbusdt@trade")
         by_stream: dict[str, list[int]] = {}
         for message in of(Message, before + after):
             by_stream.setdefault(message.stream, []).append(message.cursor)
-        assert by_stream == {TRADES: [1, 2, 3, 4], "spot:ethusdt@trade": [1, 2, 3, 4, 5]}
+        assert by_stream == {TRADES: [1, 2, 3, 4], "spot:ethusdt@trade": [1, 2, 3, 4, 5], "spot:bnbusdt@trade": [1]}
         assert cursors(await read_until(named, lambda events: len(cursors(events)) == 2)) == [3, 4]
 
 

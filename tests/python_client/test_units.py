@@ -23,6 +23,7 @@ from clients.python.tickcast_client.backoff import MAX_S, Backoff
 from clients.python.tickcast_client.candles import CandleSeries
 from clients.python.tickcast_client.inbox import Inbox
 from clients.python.tickcast_client.link import socket_url
+from clients.python.tickcast_client.routes import Routes, Terms
 
 TRADES = "spot:btcusdt@trade"
 TICKER = "spot:btcusdt@ticker"
@@ -133,6 +134,23 @@ async def test_an_end_comes_behind_what_waits_and_the_first_end_counts() -> None
     assert await inbox.get() == message(TICKER, 1)
     with pytest.raises(UnreachableError, match="first"):
         await inbox.get()
+
+
+def test_what_was_asked_for_by_name_is_not_asked_for_again_with_all_symbols() -> None:
+    def reply(name: str) -> dict[str, Any]:
+        return {"subscribed": [{"stream": name, "cursor": None, "ts": None, "snapshot": None}], "rejected": []}
+
+    routes, everything, named, terms = Routes(), Inbox(9), Inbox(9), Terms(None, snapshot=True)
+    assert routes.digest(everything, terms, reply("spot:*@trade")) == []
+    assert routes.digest(named, Terms(250, snapshot=False), reply(TRADES)) == []
+    assert routes.digest(everything, terms, reply(TRADES))[0].code == "already_subscribed"
+    routes.deliver(message(TRADES, 7))
+    routes.deliver(message("spot:ethusdt@trade", 3))
+    assert (len(everything), len(named)) == (2, 1)
+    assert [routes.request(part) for part in routes.resume()] == [
+        {"streams": [TRADES], "snapshot": False, "throttle": 250, "since": {TRADES: 7}},
+        {"streams": ["spot:*@trade"], "snapshot": True, "since": {"spot:ethusdt@trade": 3}},
+    ]
 
 
 def candle(minute: int, volume: str = "1", *, is_closed: bool | None = None) -> Candle:

@@ -51,6 +51,7 @@ check: $(DEV) $(NODE) servers monitors ## Style, types, import rule, configurati
 	$(STEP) "alertmanager" amtool check-config deploy/alertmanager/alertmanager.yml
 	$(STEP) "API documents" $(BIN)/python -m deploy.check_documents
 	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
+	$(STEP) "client library" node_modules/.bin/tsc -p clients/js
 	$(STEP) "browser scripts" xargs -n1 node --check <<<"$(wildcard clients/web/*.js)"
 
 format: $(DEV) ## Format the source and mend what can be mended automatically

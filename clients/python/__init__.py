@@ -1,1 +1,0 @@
-"""What Python programs of others use. Files here know only the published protocol."""

@@ -1,0 +1,35 @@
+// What a server that asks for credentials says to the library: credentials.mjs URL SECRET
+// Prints `refused <code> <connection> <code of the loop>`, then `renewed <how many tokens were shown>`.
+import { createHmac } from "node:crypto";
+import { connect } from "../../../clients/js/src/index.js";
+
+const [url, secret] = process.argv.slice(2);
+const first = async (messages) => {
+  for await (const message of messages) return message;
+  throw new Error("It ended");
+};
+
+const stranger = connect(url);
+const refusal = new Promise((resolve) => stranger.on("error", resolve));
+const loop = first(stranger.subscribe({ streams: ["btcusdt@trade"] })).catch(({ code }) => code);
+console.log("refused", (await refusal).code, stranger.state.connection, await loop);
+
+/** A JSON Web Token (RFC 7519) that ends `seconds` from now. */
+function mint(seconds) {
+  const claims = { sub: "alice", exp: Math.floor(Date.now() / 1000) + seconds };
+  const encoded = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const parts = [{ alg: "HS256", typ: "JWT" }, claims].map(encoded);
+  return [...parts, createHmac("sha256", secret).update(parts.join(".")).digest("base64url")].join(".");
+}
+
+let shown = 0;
+const client = connect(url, {
+  token: async () => {
+    shown += 1;
+    return mint(shown === 1 ? -3 : 600); // tokens hold for 5 s beyond their end
+  },
+});
+const trades = client.subscribe({ streams: ["btcusdt@trade"], onMessage: () => {} });
+await new Promise((resolve) => trades.on("resumed", resolve)); // the first token ended, the second one stands
+console.log("renewed", shown);
+client.close();

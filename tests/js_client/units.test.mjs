@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+import { Book } from "../../clients/js/src/book.js";
+import { CandleSeries } from "../../clients/js/src/candle-series.js";
+import { Cursors, MAX_CURSORS } from "../../clients/js/src/cursors.js";
+import { Emitter } from "../../clients/js/src/emitter.js";
+import { BoundedQueue } from "../../clients/js/src/queue.js";
+import { Subscription } from "../../clients/js/src/subscription.js";
+import { everyOf, kindOf } from "../../clients/js/src/stream-names.js";
+import { Turns } from "../../clients/js/src/turns.js";
+
+const STREAM = "spot:btcusdt@kline_1m";
+const message = (cursor, ts, data = {}) => ({ stream: STREAM, cursor, ts, data });
+
+test("a message that has come is no news, whichever way it comes again", () => {
+  const cursors = new Cursors();
+  const taken = [message(1, 1000), message(2, 1100), message(1, 1000), message(2, 1100), message(3, 1200)];
+  assert.deepEqual(taken.map((each) => cursors.accepts(each)), [true, true, false, false, true]);
+  assert.deepEqual(cursors.since, { [STREAM]: 3 });
+});
+
+test("the last of a candle and the first of the next share a cursor and are both news", () => {
+  const cursors = new Cursors();
+  const [last, first] = [message(7, 1000, { x: true }), message(7, 1000, { x: false })];
+  assert.deepEqual([last, first, first].map((each) => cursors.accepts(each)), [true, true, false]);
+});
+
+test("ids that begin anew are news: older ones that come seconds later", () => {
+  const cursors = new Cursors();
+  const taken = [message(900, 1000), message(5, 2000), message(5, 4500), message(6, 4600)];
+  assert.deepEqual(taken.map((each) => cursors.accepts(each)), [true, false, true, true]);
+});
+
+test("what comes up to where a stream begins is no news", () => {
+  const cursors = new Cursors();
+  cursors.begin(STREAM, 10, 1000);
+  const taken = [message(9, 990), message(10, 1000), message(11, 1010)];
+  assert.deepEqual(taken.map((each) => cursors.accepts(each)), [false, false, true]);
+});
+
+test("no more cursors are kept than a server takes", () => {
+  const cursors = new Cursors();
+  for (let at = 0; at < MAX_CURSORS + 10; at += 1) cursors.begin(`spot:s${at}@trade`, at, at);
+  assert.equal(Object.keys(cursors.since).length, MAX_CURSORS);
+  assert.equal(cursors.since["spot:s9@trade"], undefined);
+});
+
+test("each kind is known by a stream's name", () => {
+  const names = {
+    "spot:btcusdt@kline_1m@+08:00": "kline",
+    "futures:btcusdt_perpetual@continuousKline_1m": "continuousKline",
+    "spot:btcusdt@depth20@100ms": "depth",
+    "spot:btcusdt@book": "book",
+    "spot:btcusdt@bookTicker": "bookTicker",
+    "futures:*@forceOrder": "liquidation",
+    "spot:!ticker_1h@arr": "ticker_1h",
+    "spot:!miniTicker@arr": "miniTicker",
+  };
+  for (const [name, kind] of Object.entries(names)) assert.equal(kindOf(name), kind);
+  assert.throws(() => kindOf("spot:btcusdt@nothing"), TypeError);
+  assert.equal(everyOf("spot:btcusdt@kline_1m"), "spot:*@kline_1m");
+});
+
+test("a book sets, replaces and deletes levels, best first on both sides", () => {
+  const book = new Book();
+  book.apply({ e: "bookSnapshot", u: 1, b: [["99.5", "1"], ["99", "2"]], a: [["100", "1"], ["101", "2"]] });
+  const bids = [["99.50", "3"], ["99.2", "5"], ["99", "0"]];
+  book.apply({ e: "depthUpdate", U: 2, u: 4, b: bids, a: [["99.9", "1"], ["7", "0"]] });
+  assert.deepEqual(book.bids.levels(), [["99.50", "3"], ["99.2", "5"]]);
+  assert.deepEqual(book.asks.levels(2), [["99.9", "1"], ["100", "1"]]);
+  assert.equal(book.updateId, 4);
+  assert.equal(book.isCrossed, false);
+  book.apply({ e: "depthUpdate", U: 5, u: 5, b: [["99.9", "1"]], a: [] });
+  assert.equal(book.isCrossed, true);
+  book.apply({ e: "bookSnapshot", u: 3, b: [], a: [["8", "1"]] });
+  assert.deepEqual([book.bids.levels(), book.asks.levels(), book.updateId, book.isCrossed], [[], [["8", "1"]], 3, false]);
+});
+
+const row = (open) => [open, "1", "2", "0", "1.5", "9", open + 59_999, "13", 4, "1", "1", "0"];
+const bar = (openTime, isClosed = false, close = "1") => ({ openTime, closeTime: openTime + 59_999, close, isClosed });
+
+test("live candles follow the past, and one that does not is noticed", () => {
+  const series = new CandleSeries(3);
+  assert.equal(series.isFollowedBy(bar(0)), false);
+  series.load([row(0), row(60_000)]);
+  assert.equal(series.isFollowedBy(bar(60_000)), true);
+  assert.equal(series.isFollowedBy(bar(120_000)), false, "the close of the last candle was not seen");
+  assert.equal(series.apply(bar(60_000, true, "7")), true);
+  assert.equal(series.isFollowedBy(bar(120_000)), true);
+  assert.equal(series.isFollowedBy(bar(180_000)), false, "a candle is missing");
+});
+
+test("a closed candle stays as it is, and the oldest makes room", () => {
+  const series = new CandleSeries(2);
+  series.load([row(0), row(60_000)]);
+  series.apply(bar(60_000, true, "7"));
+  assert.equal(series.apply(bar(60_000, false, "6")), false);
+  assert.equal(series.apply(bar(0, true, "5")), false);
+  series.apply(bar(120_000));
+  assert.deepEqual(series.bars.map(({ openTime, close }) => [openTime, close]), [[60_000, "7"], [120_000, "1"]]);
+});
+
+const TRADES = "spot:btcusdt@trade";
+const entry = (cursor, more = {}) => ({ stream: TRADES, cursor, ts: cursor && 1000 + cursor, snapshot: null, ...more });
+const trade = (t) => ({ kind: "trade", stream: TRADES, cursor: t, ts: 1000 + t, data: { t }, isSnapshot: false });
+
+/** A subscription whose connections are as told, and what it said. */
+function subscribed() {
+  const said = [];
+  const subscription = new Subscription(
+    { streams: ["btcusdt@trade"], throttle: 100, onMessage: ({ cursor }) => said.push(cursor) },
+    async () => {},
+    () => true,
+  );
+  subscription.on("gap", ({ missed, until, reason }) => said.push([missed, until, reason]));
+  subscription.on("resumed", (resumption) => said.push(resumption));
+  const join = (answered) => subscription.join({ subscribed: [answered], rejected: [] });
+  return { subscription, said, join };
+}
+
+test("a subscription asks as the application wrote, and after its first answer from its cursors on", () => {
+  const { subscription, join } = subscribed();
+  assert.deepEqual(subscription.request(), { streams: ["btcusdt@trade"], throttle: 100 });
+  join(entry(7));
+  subscription.take(trade(8));
+  const asked = { streams: [TRADES], throttle: 100, snapshot: undefined, since: { [TRADES]: 8 } };
+  assert.deepEqual(subscription.request(), asked);
+});
+
+test("what was missed follows the answer once, and what is shown already is left out", () => {
+  const { subscription, said, join } = subscribed();
+  join(entry(7));
+  for (const cursor of [7, 8, 9]) subscription.take(trade(cursor));
+  subscription.isJoined = false;
+  subscription.take(trade(12)); // for another subscription, before the answer to this one
+  join(entry(12, { recovered: true }));
+  for (const cursor of [9, 10, 11, 12, 13]) subscription.take(trade(cursor));
+  assert.deepEqual(said, [8, 9, { recovered: [TRADES], lost: [] }, 10, 11, 12, 13]);
+  assert.equal(subscription.duplicates, 2);
+});
+
+test("what is lost is told before anything newer, also of a stream that had brought nothing", () => {
+  const gone = { recovered: [], lost: [TRADES] };
+  const { subscription, said, join } = subscribed();
+  join(entry(7));
+  subscription.take(trade(8));
+  join(entry(50, { recovered: false }));
+  for (const cursor of [50, 51]) subscription.take(trade(cursor));
+  assert.deepEqual(said, [8, [null, 50, "unrecovered"], gone, 51]);
+  const quiet = subscribed();
+  quiet.join(entry(null));
+  quiet.join(entry(3));
+  assert.deepEqual(quiet.said, [[null, 3, "unrecovered"], gone]);
+});
+
+const queue = (limit, dropped = []) =>
+  new BoundedQueue(limit, { onDropped: (item) => dropped.push(item), onRead: () => {}, onLeft: async () => {} });
+
+test("a full queue drops the oldest and says which", async () => {
+  const dropped = [];
+  const bounded = queue(2, dropped);
+  for (const item of [1, 2, 3, 4]) bounded.push(item);
+  assert.deepEqual(dropped, [1, 2]);
+  assert.deepEqual(await bounded.next(), { value: 3, done: false });
+});
+
+test("a queue that ends gives what is left, then its error once, then the end", async () => {
+  const bounded = queue(9);
+  bounded.push(1);
+  bounded.end(new Error("over"));
+  bounded.push(2);
+  assert.deepEqual(await bounded.next(), { value: 1, done: false });
+  await assert.rejects(bounded.next(), /over/);
+  assert.deepEqual(await bounded.next(), { value: undefined, done: true });
+});
+
+test("a queue has one reader, whom its end sets free", async () => {
+  const bounded = queue(9);
+  const waiting = bounded.next();
+  await assert.rejects(bounded.next(), TypeError);
+  bounded.end();
+  assert.deepEqual(await waiting, { value: undefined, done: true });
+});
+
+test("what one listener throws is uncaught, and the others hear all the same", () => {
+  const script = `
+    import { Emitter } from "${new URL("../../clients/js/src/emitter.js", import.meta.url)}";
+    process.once("uncaughtException", (error) => console.log("uncaught", error.message));
+    const emitter = new Emitter();
+    emitter.on("news", () => { throw new Error("mine"); });
+    const end = emitter.on("news", (body) => console.log("heard", body));
+    console.log(emitter.emit("news", 1));
+    end();
+    console.log(emitter.emit("silence", 1));`;
+  const said = execFileSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  assert.deepEqual(said.trim().split("\n"), ["heard 1", "true", "false", "uncaught mine"]);
+});
+
+test("turns let so many run at once, and refuse who would wait behind too many", async () => {
+  const turns = new Turns(2, 1);
+  const running = [];
+  const call = () => turns.run(() => new Promise((resolve) => running.push(resolve)));
+  const calls = [call(), call(), call()];
+  await assert.rejects(call(), { code: "rate_limited" });
+  assert.equal(running.length, 2);
+  running.shift()("first");
+  assert.equal(await calls[0], "first");
+  await new Promise(setImmediate);
+  assert.equal(running.length, 2, "the third has its turn");
+  for (const resolve of running) resolve("other");
+  assert.deepEqual(await Promise.all(calls), ["first", "other", "other"]);
+});

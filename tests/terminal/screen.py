@@ -29,7 +29,9 @@ class Screen:
         self.raw = ""
         self._words = words
         self._size = size
-        self._env = {**os.environ, "TERM": "xterm-256color", "TICKCAST_URL": url, **(env or {})}
+        # A size that the tests' own environment names would hide this terminal's.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._env = {**inherited, "TERM": "xterm-256color", "TICKCAST_URL": url, **(env or {})}
 
     def __enter__(self) -> Self:
         self._master, slave = pty.openpty()

@@ -52,7 +52,7 @@ check: $(DEV) $(NODE) servers monitors ## Style, types, import rule, configurati
 	$(STEP) "API documents" $(BIN)/python -m deploy.check_documents
 	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
 	$(STEP) "client library" node_modules/.bin/tsc -p clients/js
-	$(STEP) "browser scripts" xargs -n1 node --check <<<"$(wildcard clients/web/*.js)"
+	$(STEP) "browser scripts" node_modules/.bin/tsc -p clients/web
 
 format: $(DEV) ## Format the source and mend what can be mended automatically
 	$(BIN)/ruff check --fix-only -q .

@@ -57,6 +57,8 @@ def vendor(modules: Path, target: Path) -> None:
 def _copy(library: Library, modules: Path, target: Path) -> dict[str, str]:
     bundle = (modules / library.package / library.bundle).read_bytes()
     (target / library.file).write_bytes(bundle)
+    # A bundle has no types of its own; the compiler that checks the page takes the package's.
+    (target / library.file).with_suffix(".d.ts").write_text(f'export * from "{library.package}";\n')
     for package in (library.package, *library.contains):
         _copy_licence(modules / package, target / "licences", package)
     manifest = json.loads((modules / library.package / "package.json").read_text())

@@ -1,54 +1,63 @@
 /**
- * The page: wires the parts together and keeps the URL, the chart and the watchlist in step.
+ * The page: wires the parts together and keeps the URL, the panels and the watchlist in step.
  * @module
  */
 
-import { ApiError, fetchCatalog, fetchPrice } from "./api.js";
-import { CandleView } from "./candle-view.js";
-import { Chart } from "./chart.js";
-import { find } from "./dom.js";
-import { Feed } from "./feed.js";
-import { Notice } from "./notice.js";
-import { Quote } from "./quote.js";
-import { StatusBar, markOf } from "./status.js";
-import { loadWatchlist, saveWatchlist } from "./storage.js";
-import { resolveSymbol, symbolOf } from "./symbols.js";
-import { formatView, parseView } from "./view.js";
-import { MAX_WATCHED, Watchlist } from "./watchlist.js";
+import { Client } from "../js/src/client.js";
+import { CandleView } from "./chart/candle-view.js";
+import { Chart } from "./chart/chart.js";
+import { ApiError, fetchCatalog, fetchPrice } from "./common/api.js";
+import { find } from "./common/dom.js";
+import { idOf, symbolOf } from "./common/instruments.js";
+import { loadWatchlist, saveWatchlist } from "./common/storage.js";
+import { Notice } from "./shell/notice.js";
+import { Quote } from "./shell/quote.js";
+import { StatusBar, markOf } from "./shell/status.js";
+import { formatView, parseView } from "./shell/view.js";
+import { io } from "./vendor/socket.io.js";
+import { MAX_WATCHED, Watchlist } from "./watchlist/watchlist.js";
 
-/** @typedef {import("./api.js").Catalog} Catalog */
-/** @typedef {import("./view.js").Interval} Interval */
-/** @typedef {import("./view.js").View} View */
+/** @typedef {import("./common/instruments.js").Catalog} Catalog */
+/** @typedef {import("./common/instruments.js").Instrument} Instrument */
+/** @typedef {import("./common/instruments.js").Market} Market */
+/** @typedef {import("./shell/view.js").Interval} Interval */
+/** @typedef {import("./shell/view.js").View} View */
+
+/**
+ * A part of the page that shows one instrument at a time.
+ * @typedef {{show: (instrument: Instrument) => void}} Panel
+ */
 
 const CATALOG_RETRY_MS = 2000;
 
-const feed = new Feed();
+const client = new Client(io, undefined, {});
 const notice = new Notice(find(document, "#notice"));
 const statusBar = new StatusBar(find(document, "#status"));
 const chart = new Chart(find(document, "#chart"));
-const quote = new Quote(find(document, "#quote"), feed);
-const candleView = new CandleView(feed, chart, find(document, "#legend"), find(document, "#chart-note"));
+const candleView = new CandleView(client, chart, find(document, "#legend"), find(document, "#chart-note"));
+/** @type {Panel[]} */
+const panels = [new Quote(find(document, "#quote"), client)];
 const watchlist = new Watchlist(
   /** @type {HTMLTableSectionElement} */ (find(document, "#rows")),
   /** @type {HTMLTemplateElement} */ (find(document, "#row-template")),
-  feed,
+  client,
 );
 const intervals = find(document, "#intervals");
 const form = /** @type {HTMLFormElement} */ (find(document, "#add"));
 const input = /** @type {HTMLInputElement} */ (find(document, "#add-symbol"));
 
-feed.addEventListener("state", () => {
-  statusBar.show(feed.state);
-  chart.setWatermark(markOf(feed.state.source));
+client.on("status", (state) => {
+  statusBar.show(state);
+  chart.setWatermark(markOf(state.source));
 });
-feed.addEventListener("rejected", (event) => notice.show(/** @type {CustomEvent} */ (event).detail.message));
+client.on("rejected", ({ message }) => notice.show(message));
+client.on("error", ({ message }) => notice.show(message));
 
 const catalog = await loadCatalog();
 const view = firstView(catalog);
-find(document, "#symbols").replaceChildren(...[...catalog.trading.keys()].sort().map((symbol) => new Option(symbol)));
 showView();
 
-watchlist.addEventListener("select", (event) => select({ symbol: /** @type {CustomEvent} */ (event).detail }));
+watchlist.addEventListener("select", (event) => selectId(/** @type {CustomEvent} */ (event).detail));
 watchlist.addEventListener("remove", (event) => remove(/** @type {CustomEvent} */ (event).detail));
 intervals.addEventListener("click", ({ target }) => {
   const interval = target instanceof HTMLElement ? target.dataset.interval : undefined;
@@ -57,10 +66,6 @@ intervals.addEventListener("click", ({ target }) => {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   add(input.value);
-});
-input.addEventListener("input", (event) => {
-  // A choice from the list is complete; typed text waits for Enter.
-  if (!(event instanceof InputEvent) || event.inputType === "insertReplacementText") add(input.value);
 });
 
 /**
@@ -71,7 +76,7 @@ async function loadCatalog() {
   for (;;) {
     try {
       const found = await fetchCatalog();
-      if (found.trading.size > 0) return found;
+      if (found.all.length > 0) return found;
       notice.show("The exchange's symbols are not known yet. Trying again…");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -86,31 +91,37 @@ async function loadCatalog() {
  * @param {Catalog} known
  * @returns {View}
  */
-function firstView({ defaults, trading }) {
+function firstView(known) {
   const asked = parseView(location.search);
-  const wanted = (loadWatchlist() ?? defaults).filter((symbol) => trading.has(symbol)).slice(0, MAX_WATCHED);
-  const watched = wanted.length > 0 ? wanted : [...trading.keys()].slice(0, 1);
-  if (asked.symbol && !trading.has(asked.symbol)) notice.show(`Unknown symbol: ${asked.symbol}`);
-  const symbol = trading.has(asked.symbol) ? asked.symbol : watched[0];
-  for (const name of new Set([...watched, symbol])) watchlist.add(infoOf(name, trading));
-  return { symbol, interval: asked.interval };
+  const wanted = (loadWatchlist() ?? known.defaults).filter((id) => known.get(id)).slice(0, MAX_WATCHED);
+  const watched = wanted.length > 0 ? wanted : known.all.slice(0, 1).map(idOf);
+  if (asked.symbol && !known.get(idOf(asked))) notice.show(`Unknown symbol: ${asked.symbol}`);
+  const { market, symbol } = known.get(idOf(asked)) ?? instrumentOf(watched[0], known);
+  for (const id of new Set([...watched, idOf({ market, symbol })])) watchlist.add(instrumentOf(id, known));
+  return { market, symbol, interval: asked.interval };
+}
+
+/** @param {string} id */
+function selectId(id) {
+  const { market, symbol } = instrumentOf(id, catalog);
+  select({ market, symbol });
 }
 
 /** @param {Partial<View>} change */
 function select(change) {
-  const { symbol, interval } = { ...view, ...change };
-  if (symbol === view.symbol && interval === view.interval) return;
-  Object.assign(view, { symbol, interval });
+  const { market, symbol, interval } = { ...view, ...change };
+  if (market === view.market && symbol === view.symbol && interval === view.interval) return;
+  Object.assign(view, { market, symbol, interval });
   showView();
   // On a phone the chart lies above the list, often out of sight.
   find(document, "#quote").scrollIntoView({ block: "nearest" });
 }
 
 function showView() {
-  const info = infoOf(view.symbol, catalog.trading);
-  quote.show(info);
-  candleView.show(info, view.interval);
-  watchlist.markSelected(view.symbol);
+  const instrument = instrumentOf(idOf(view), catalog);
+  for (const panel of panels) panel.show(instrument);
+  candleView.show(instrument, view.interval);
+  watchlist.markSelected(idOf(view));
   for (const button of intervals.querySelectorAll("button")) {
     button.ariaPressed = String(button.dataset.interval === view.interval);
   }
@@ -121,21 +132,21 @@ function showView() {
 function add(text) {
   const name = symbolOf(text);
   if (!name) return;
-  const info = resolveSymbol(name, catalog.trading);
-  if (!info) {
+  const instrument = catalog.resolve(name, view.market);
+  if (!instrument) {
     explain(name);
     return;
   }
-  const { symbol } = info;
-  if (!watchlist.symbols.includes(symbol) && watchlist.symbols.length >= MAX_WATCHED) {
+  const id = idOf(instrument);
+  if (!watchlist.ids.includes(id) && watchlist.ids.length >= MAX_WATCHED) {
     notice.show(`The watchlist holds ${MAX_WATCHED} symbols. Remove one first.`);
     return;
   }
   input.value = "";
-  watchlist.add(info);
-  saveWatchlist(watchlist.symbols);
-  select({ symbol });
-  watchlist.markSelected(symbol);
+  watchlist.add(instrument);
+  saveWatchlist(watchlist.ids);
+  selectId(id);
+  watchlist.markSelected(id);
 }
 
 /**
@@ -152,19 +163,19 @@ async function explain(symbol) {
   }
 }
 
-/** @param {string} symbol */
-function remove(symbol) {
-  watchlist.remove(symbol);
-  saveWatchlist(watchlist.symbols);
-  if (symbol === view.symbol) select({ symbol: watchlist.symbols[0] });
+/** @param {string} id */
+function remove(id) {
+  watchlist.remove(id);
+  saveWatchlist(watchlist.ids);
+  if (id === idOf(view)) selectId(watchlist.ids[0]);
 }
 
 /**
- * @param {string} symbol
- * @param {Catalog["trading"]} trading
+ * @param {string} id
+ * @param {Catalog} known
  */
-function infoOf(symbol, trading) {
-  const info = trading.get(symbol);
-  if (!info) throw new Error(`${symbol} is not in the catalog`);
-  return info;
+function instrumentOf(id, known) {
+  const instrument = known.get(id);
+  if (!instrument) throw new Error(`${id} is not in the catalog`);
+  return instrument;
 }

@@ -6,7 +6,9 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-ROOT: Final = Path(__file__).resolve().parents[2] / "clients" / "web"
+_CLIENTS: Final = Path(__file__).resolve().parents[2] / "clients"
+ROOT: Final = _CLIENTS / "web"
+_LIBRARY: Final = _CLIENTS / "js" / "src"
 
 # Of the one <style> that Lightweight Charts adds, for its attribution logo; computed anew in tests/web/test_vendor.py.
 _LOGO_STYLE: Final = "'sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY='"
@@ -29,8 +31,14 @@ def attach(app: web.Application, upgrade: Handler) -> None:
             return await upgrade(request)
         return web.FileResponse(ROOT / "index.html")
 
-    # Only what is there is ever looked for: a name of a client's own making may be none for a file system.
-    files = {str(file.relative_to(ROOT)): file for file in ROOT.rglob("*") if file.is_file()}
+    # As they lie on disk, so that the page's modules find the client library's by the same relative names. Only what is
+    # there is ever looked for: a name of a client's own making may be none for a file system.
+    files = {
+        str(file.relative_to(_CLIENTS)): file
+        for folder in (ROOT, _LIBRARY)
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
     async def asset(request: web.Request) -> web.StreamResponse:
         file = files.get(request.match_info["name"])

@@ -42,7 +42,7 @@ def test_a_fault_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("name", ["x" * 3000, "%00", "..%2fpackage.json", "vendor", "%2e%2e/%2e%2e/pyproject.toml"])
 async def test_an_asset_that_cannot_be_there_is_not_found(served: Served, name: str) -> None:
     async with aiohttp.ClientSession() as http:
-        async with http.get(URL(f"{served.url}/assets/app.js")) as answer:
+        async with http.get(URL(f"{served.url}/assets/web/app.js")) as answer:
             assert answer.status == 200
         async with http.get(URL(f"{served.url}/assets/{name}", encoded=True)) as answer:
             assert answer.status == 404

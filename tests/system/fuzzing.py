@@ -67,7 +67,7 @@ PATHS: Final = [
     b"/public/stream?streams=btcusdt@bookTicker",
     b"/socket.io/?EIO=4&transport=polling&sid=abc",
     b"/socket.io/?EIO=4&transport=websocket",
-    b"/assets/app.js",
+    b"/assets/web/app.js",
 ]
 ODD_VALUES: Final[Sequence[Any]] = [
     None, True, -1, 0, 7.5, 1e308, 2**53, -(2**63), 2**70, "", " ", "*", "!", _UPPER, "\0", "\u0130", "\U0001f4a9",

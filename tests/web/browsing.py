@@ -62,8 +62,8 @@ def url(server: Process) -> str:
     return f"http://127.0.0.1:{server.port}"
 
 
-def row(page: Page, symbol: str) -> Locator:
-    return page.locator(f"#rows [data-symbol={symbol}]")
+def row(page: Page, symbol: str, market: str = "spot") -> Locator:
+    return page.locator(f"#rows [data-market={market}][data-symbol={symbol}]")
 
 
 def price(page: Page, symbol: str) -> Locator:

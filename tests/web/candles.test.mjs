@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Candles, MAX_CANDLES } from "../../clients/web/candles.js";
-import { candleOf, candlesOfRows } from "../../clients/web/payloads.js";
+import { Candles, MAX_CANDLES } from "../../clients/web/chart/candles.js";
+import { candleOf, candlesOfRows } from "../../clients/web/common/payloads.js";
 
 const STEP = 60_000;
 

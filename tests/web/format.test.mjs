@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as format from "../../clients/web/format.js";
+import * as format from "../../clients/web/common/format.js";
 
 test("decimals come from the tick size, however it is written", () => {
   const expected = { "0.01000000": 2, "0.00000001": 8, "1.00000000": 0, 10: 0, "0.5": 1, "1e-8": 8, "2.5E-3": 4 };

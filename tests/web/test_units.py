@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT
-
 HERE = Path(__file__).parent
-WEB = ROOT / "clients" / "web"
 
 
 @pytest.fixture
@@ -25,10 +22,3 @@ def test_the_pure_functions_keep_their_word(node: str, file: Path) -> None:
     run = subprocess.run([node, "--test", str(file)], capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stdout + run.stderr
-
-
-@pytest.mark.parametrize("file", sorted(WEB.glob("*.js")), ids=lambda file: file.name)
-def test_every_module_is_valid_javascript(node: str, file: Path) -> None:
-    run = subprocess.run([node, "--check", str(file)], capture_output=True, text=True, check=False)
-
-    assert run.returncode == 0, run.stderr

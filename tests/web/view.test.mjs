@@ -1,21 +1,28 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { klineStream, tickerStream } from "../../clients/web/streams.js";
-import { formatView, parseView } from "../../clients/web/view.js";
+import { streamOf } from "../../clients/web/common/streams.js";
+import { formatView, parseView } from "../../clients/web/shell/view.js";
 
 test("a view survives the way into the URL and back, beside foreign parameters", () => {
-  const query = formatView({ symbol: "ETHUSDT", interval: "15m" }, "?theme=x&symbol=OLD");
-  assert.deepEqual(parseView(query), { symbol: "ETHUSDT", interval: "15m" });
-  assert.equal(new URLSearchParams(query).get("theme"), "x");
+  for (const market of ["spot", "futures"]) {
+    const view = { market, symbol: "ETHUSDT", interval: "15m" };
+    const query = formatView(view, "?theme=x&symbol=OLD&market=futures");
+    assert.deepEqual(parseView(query), view);
+    assert.equal(new URLSearchParams(query).get("theme"), "x");
+  }
 });
 
-test("a symbol is read in any case, and what is no interval counts as the default", () => {
-  assert.deepEqual(parseView("?symbol=btcusdt&interval=7m"), { symbol: "BTCUSDT", interval: "1m" });
-  assert.deepEqual(parseView("?interval=constructor"), { symbol: "", interval: "1m" });
+test("a symbol is read in any case, and what is unknown counts as the default", () => {
+  assert.deepEqual(parseView("?symbol=btcusdt&interval=7m&market=moon"), {
+    market: "spot",
+    symbol: "BTCUSDT",
+    interval: "1m",
+  });
+  assert.deepEqual(parseView("?interval=constructor"), { market: "spot", symbol: "", interval: "1m" });
 });
 
 test("stream names carry market, lower-case symbol and kind", () => {
-  assert.equal(tickerStream("BTCUSDT"), "spot:btcusdt@ticker");
-  assert.equal(klineStream("1000SATSUSDT", "4h"), "spot:1000satsusdt@kline_4h");
+  assert.equal(streamOf({ market: "spot", symbol: "BTCUSDT" }, "ticker"), "spot:btcusdt@ticker");
+  assert.equal(streamOf({ market: "futures", symbol: "1000SATSUSDT" }, "kline_4h"), "futures:1000satsusdt@kline_4h");
 });

@@ -1,4 +1,3 @@
-import { io } from "socket.io-client";
 import { Candles } from "./candles.js";
 import { Emitter } from "./emitter.js";
 import { TickcastError } from "./errors.js";
@@ -44,10 +43,11 @@ export class Client extends Emitter {
   #call = (event, body, done) => void this.#socket.timeout(ANSWER_WITHIN_MS).emit(event, body, done);
 
   /**
+   * @param {typeof import("socket.io-client").io} io of socket.io-client, wherever it was loaded from
    * @param {string | undefined} url
    * @param {ConnectOptions} options
    */
-  constructor(url, { token, apiKey, transports = ["websocket", "polling"] }) {
+  constructor(io, url, { token, apiKey, transports = ["websocket", "polling"] }) {
     super();
     this.#token = token;
     const options = {

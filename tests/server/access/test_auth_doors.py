@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ETHER = {"streams": ["spot:eth*", "futures:ethusdt@markPrice*"]}
 NOT_PERMITTED = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
 REST = ["/stats", "/symbols", "/price/ETHUSDT", "/klines/ETHUSDT", "/api/latest-prices", "/replay", "/nowhere"]
-OPEN = ["/", "/assets/app.js", "/health", "/health/live", "/health/ready", "/openapi.yaml", "/asyncapi.yaml"]
+OPEN = ["/", "/assets/web/app.js", "/health", "/health/live", "/health/ready", "/openapi.yaml", "/asyncapi.yaml"]
 BINANCE = ["/api/v3/ping", "/api/v3/klines?symbol=ETHUSDT&interval=1m", "/fapi/v1/time", "/futures/fapi/v1/depth"]
 SOCKETS = ["/ws", "/ws/ethusdt@trade", "/stream?streams=ethusdt@trade", "/public/ws", "/futures/stream"]
 WRONG = [{}, bearer("x"), bearer(forged()), {"X-API-Key": "tck_no"}, {"Authorization": "Basic YTpi"}]

@@ -6,23 +6,25 @@
 const KEY = "tickcast.watchlist";
 
 /**
- * The symbols kept, or null where there are none or the browser keeps nothing for this page.
+ * The ids of the instruments kept, or null where there are none or the browser keeps nothing for this page.
  * @returns {string[] | null}
  */
 export function loadWatchlist() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "null");
-    return Array.isArray(kept) && kept.every((symbol) => typeof symbol === "string") ? kept : null;
+    if (!Array.isArray(kept) || !kept.every((id) => typeof id === "string")) return null;
+    // Before there were two markets, symbols were kept.
+    return kept.map((id) => (id.includes(":") ? id : `spot:${id}`));
   } catch (error) {
     console.warn("The watchlist cannot be read back.", error);
     return null;
   }
 }
 
-/** @param {string[]} symbols */
-export function saveWatchlist(symbols) {
+/** @param {string[]} ids */
+export function saveWatchlist(ids) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(symbols));
+    localStorage.setItem(KEY, JSON.stringify(ids));
   } catch (error) {
     console.warn("The watchlist cannot be kept.", error);
   }

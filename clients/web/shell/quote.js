@@ -3,52 +3,56 @@
  * @module
  */
 
-import { find, setText } from "./dom.js";
-import { arrowOf, decimalsOf, directionOf, formatChange, formatPercent, formatPrice, staleLabel } from "./format.js";
-import { oncePerFrame } from "./frames.js";
-import { tickerOf } from "./payloads.js";
-import { tickerStream } from "./streams.js";
+import { find, setText } from "../common/dom.js";
+import { arrowOf, decimalsOf, directionOf, formatChange, formatPercent, formatPrice, staleLabel } from "../common/format.js";
+import { oncePerFrame } from "../common/frames.js";
+import { tickerOf } from "../common/payloads.js";
+import { streamOf } from "../common/streams.js";
 
-/** @typedef {import("./api.js").SymbolInfo} SymbolInfo */
-/** @typedef {import("./feed.js").Feed} Feed */
-/** @typedef {import("./payloads.js").Ticker} Ticker */
+/** @typedef {import("../common/instruments.js").Instrument} Instrument */
+/** @typedef {import("../../js/types/index.js").Client} Client */
+/** @typedef {import("../common/payloads.js").Ticker} Ticker */
 
 const STALE_CHECK_MS = 1000;
 
 /** Shows one symbol at a time. */
 export class Quote {
-  /** @type {SymbolInfo | null} */
+  /** @type {Instrument | null} */
   #info = null;
   /** @type {Ticker | null} */
   #ticker = null;
   #updatedMs = 0;
   #end = () => {};
   #root;
-  #feed;
+  #client;
   #renderSoon = oncePerFrame(() => this.#render());
 
   /**
    * @param {HTMLElement} root
-   * @param {Feed} feed
+   * @param {Client} client
    */
-  constructor(root, feed) {
+  constructor(root, client) {
     this.#root = root;
-    this.#feed = feed;
+    this.#client = client;
     setInterval(() => this.#renderAge(), STALE_CHECK_MS);
   }
 
-  /** @param {SymbolInfo} info */
+  /** @param {Instrument} info */
   show(info) {
     this.#end();
     this.#info = info;
     this.#ticker = null;
     this.#updatedMs = Date.now();
-    this.#end = this.#feed.subscribe(tickerStream(info.symbol), ({ data, ts }) => {
-      this.#ticker = tickerOf(data);
-      // A snapshot may be old already and makes nothing fresh.
-      if (ts !== null) this.#updatedMs = Date.now();
-      this.#renderSoon();
+    const subscription = this.#client.subscribe({
+      streams: [streamOf(info, "ticker")],
+      onMessage: ({ data, isSnapshot }) => {
+        this.#ticker = tickerOf(/** @type {any} */ (data));
+        // A snapshot may be old already and makes nothing fresh.
+        if (!isSnapshot) this.#updatedMs = Date.now();
+        this.#renderSoon();
+      },
     });
+    this.#end = () => void subscription.unsubscribe();
     this.#renderSoon();
   }
 

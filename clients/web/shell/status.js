@@ -3,11 +3,11 @@
  * @module
  */
 
-import { find, setText } from "./dom.js";
+import { find, setText } from "../common/dom.js";
 
-/** @typedef {import("./feed.js").FeedState} FeedState */
+/** @typedef {import("../../js/types/index.js").ClientState} ClientState */
 
-const CONNECTION_WORDS = { connecting: "connecting", connected: "connected", disconnected: "lost, retrying" };
+const CONNECTION_WORDS = { connecting: "connecting", connected: "connected", disconnected: "lost, retrying", closed: "closed" };
 const EXCHANGE_WORDS = { unknown: "unknown", connected: "connected", disconnected: "down" };
 const MARK_HINTS = new Map([
   ["simulated", "These prices are made up by a simulated exchange."],
@@ -38,7 +38,7 @@ export class StatusBar {
     this.#replica = find(root, "[data-replica]");
   }
 
-  /** @param {FeedState} state */
+  /** @param {ClientState} state */
   show({ connection, exchange, source, replica }) {
     setLight(this.#connection, connection, CONNECTION_WORDS[connection]);
     setLight(this.#exchange, exchange, EXCHANGE_WORDS[exchange]);

@@ -3,15 +3,17 @@
  * @module
  */
 
-import { find, setText } from "./dom.js";
-import { arrowOf, decimalsOf, directionOf, formatPercent, formatPrice, formatVolume, staleLabel } from "./format.js";
-import { oncePerFrame } from "./frames.js";
-import { tickerOf } from "./payloads.js";
-import { tickerStream } from "./streams.js";
+import { find, setText } from "../common/dom.js";
+import { arrowOf, decimalsOf, directionOf, formatPercent, formatPrice, formatVolume, staleLabel } from "../common/format.js";
+import { oncePerFrame } from "../common/frames.js";
+import { tickerOf } from "../common/payloads.js";
+import { idOf } from "../common/instruments.js";
+import { streamOf } from "../common/streams.js";
+import { Tickers } from "./tickers.js";
 
-/** @typedef {import("./api.js").SymbolInfo} SymbolInfo */
-/** @typedef {import("./feed.js").Feed} Feed */
-/** @typedef {import("./payloads.js").Ticker} Ticker */
+/** @typedef {import("../common/instruments.js").Instrument} Instrument */
+/** @typedef {import("../../js/types/index.js").Client} Client */
+/** @typedef {import("../common/payloads.js").Ticker} Ticker */
 
 /** Rows that a page may hold; each is a subscription. */
 export const MAX_WATCHED = 50;
@@ -21,73 +23,83 @@ const FLASH = { duration: 700, easing: "ease-out" };
 const calmMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * Events: `select` and `remove` (CustomEvent of the symbol), fired when the user asks for it.
+ * Events: `select` and `remove` (CustomEvent of the instrument's id), fired when the user asks for it.
  */
 export class Watchlist extends EventTarget {
-  /** @type {Map<string, Row>} */
+  /** By the instrument's id. @type {Map<string, Row>} */
   #rows = new Map();
+  /** By its ticker's stream. @type {Map<string, Row>} */
+  #rowsByStream = new Map();
   /** @type {Set<Row>} */
   #dirty = new Set();
   #body;
   #template;
-  #feed;
+  #tickers;
   #renderSoon = oncePerFrame(() => this.#render());
 
   /**
    * @param {HTMLTableSectionElement} body
    * @param {HTMLTemplateElement} template of one row
-   * @param {Feed} feed
+   * @param {Client} client
    */
-  constructor(body, template, feed) {
+  constructor(body, template, client) {
     super();
     this.#body = body;
     this.#template = template;
-    this.#feed = feed;
+    this.#tickers = new Tickers(client, (message) => this.#take(message));
     setInterval(() => this.#checkAges(), STALE_CHECK_MS);
   }
 
-  /** @returns {string[]} in the order shown */
-  get symbols() {
+  /** @returns {string[]} ids, in the order shown */
+  get ids() {
     return [...this.#rows.keys()];
   }
 
   /**
    * Append a row; no effect where the symbol has one.
-   * @param {SymbolInfo} info
+   * @param {Instrument} info
    */
   add(info) {
-    if (this.#rows.has(info.symbol)) return;
+    const id = idOf(info);
+    if (this.#rows.has(id)) return;
     const element = find(document.importNode(this.#template.content, true), "tr");
     const row = new Row(element, info);
     element.addEventListener("click", (event) => {
       const isRemove = event.target instanceof Element && event.target.closest("[data-remove]") !== null;
-      this.dispatchEvent(new CustomEvent(isRemove ? "remove" : "select", { detail: info.symbol }));
+      this.dispatchEvent(new CustomEvent(isRemove ? "remove" : "select", { detail: id }));
     });
-    row.end = this.#feed.subscribe(tickerStream(info.symbol), ({ data, ts }) => {
-      row.take(tickerOf(data), ts !== null);
-      this.#dirty.add(row);
-      this.#renderSoon();
-    });
-    this.#rows.set(info.symbol, row);
+    this.#rows.set(id, row);
+    this.#rowsByStream.set(row.stream, row);
+    this.#tickers.add(row.stream);
     this.#body.append(element);
   }
 
-  /** @param {string} symbol */
-  remove(symbol) {
-    const row = this.#rows.get(symbol);
+  /** @param {string} id */
+  remove(id) {
+    const row = this.#rows.get(id);
     if (!row) return;
-    row.end();
     row.element.remove();
-    this.#rows.delete(symbol);
+    this.#rows.delete(id);
+    this.#rowsByStream.delete(row.stream);
+    this.#tickers.remove(row.stream);
     this.#dirty.delete(row);
   }
 
   /**
    * Mark the row whose chart is shown.
-   * @param {string} symbol
+   * @param {string} selected id
    */
-  markSelected(symbol) {
-    for (const [name, row] of this.#rows) row.setSelected(name === symbol);
+  markSelected(selected) {
+    for (const [id, row] of this.#rows) row.setSelected(id === selected);
+  }
+
+  /** @param {import("../../js/types/index.js").Message} message */
+  #take({ stream, data, isSnapshot }) {
+    const row = this.#rowsByStream.get(stream);
+    if (!row) return;
+    row.take(tickerOf(/** @type {any} */ (data)), !isSnapshot);
+    this.#dirty.add(row);
+    this.#renderSoon();
   }
 
   #render() {
@@ -102,8 +114,6 @@ export class Watchlist extends EventTarget {
 
 /** One symbol's row. */
 class Row {
-  /** Ends the row's subscription. @type {() => void} */
-  end = () => {};
   /** @type {Ticker | null} */
   #ticker = null;
   #shownLast = Number.NaN;
@@ -113,10 +123,11 @@ class Row {
 
   /**
    * @param {HTMLElement} element
-   * @param {SymbolInfo} info
+   * @param {Instrument} info
    */
   constructor(element, info) {
     this.element = element;
+    this.stream = streamOf(info, "ticker");
     this.#decimals = decimalsOf(info.tickSize);
     const cell = (/** @type {string} */ name) => find(element, `[data-cell=${name}]`);
     this.#cells = {
@@ -130,6 +141,7 @@ class Row {
       stale: cell("stale"),
     };
     element.dataset.symbol = info.symbol;
+    element.dataset.market = info.market;
     cell("base").textContent = info.baseAsset;
     cell("quote").textContent = info.quoteAsset;
     find(element, "[data-remove]").ariaLabel = `Remove ${info.symbol}`;

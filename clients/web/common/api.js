@@ -3,25 +3,13 @@
  * @module
  */
 
+import { Catalog } from "./instruments.js";
 import { candlesOfRows } from "./payloads.js";
 
 /** @typedef {import("./payloads.js").Candle} Candle */
 /** @typedef {import("./streams.js").Interval} Interval */
 
-/**
- * @typedef {object} SymbolInfo
- * @property {string} symbol
- * @property {string} status
- * @property {string} baseAsset
- * @property {string} quoteAsset
- * @property {string} tickSize decimal string
- */
-
-/**
- * @typedef {object} Catalog
- * @property {string[]} defaults symbols that are always streamed
- * @property {Map<string, SymbolInfo>} trading symbols to choose from, by name
- */
+/** @typedef {import("./instruments.js").Instrument} Instrument */
 
 const HISTORY_LENGTH = 500;
 const TIMEOUT_MS = 10_000;
@@ -40,16 +28,19 @@ export class ApiError extends Error {
 }
 
 /**
- * The spot symbols that can be watched.
+ * The instruments that can be watched.
  * @returns {Promise<Catalog>}
  * @throws {ApiError}
  */
 export async function fetchCatalog() {
   const { default_symbols: defaults, markets } = await fetchData("/symbols");
-  /** @type {SymbolInfo[]} */
-  const spot = markets.spot;
-  const trading = spot.filter((info) => info.status === "TRADING").map((info) => /** @type {const} */ ([info.symbol, info]));
-  return { defaults, trading: new Map(trading) };
+  const instruments = /** @type {const} */ (["spot", "futures"]).flatMap((market) =>
+    (markets[market] ?? []).map((/** @type {Omit<Instrument, "market">} */ info) => ({ ...info, market })),
+  );
+  return new Catalog(
+    instruments,
+    defaults.map((/** @type {string} */ symbol) => `spot:${symbol}`),
+  );
 }
 
 /**
@@ -62,15 +53,15 @@ export async function fetchPrice(symbol) {
 }
 
 /**
- * The latest candles of a symbol, oldest first, the open one included.
- * @param {string} symbol
+ * The latest candles of an instrument, oldest first, the open one included.
+ * @param {Instrument} instrument
  * @param {Interval} interval
  * @param {AbortSignal} signal
  * @returns {Promise<Candle[]>}
  * @throws {ApiError}
  */
-export async function fetchCandles(symbol, interval, signal) {
-  const query = new URLSearchParams({ market: "spot", interval, limit: String(HISTORY_LENGTH) });
+export async function fetchCandles({ market, symbol }, interval, signal) {
+  const query = new URLSearchParams({ market, interval, limit: String(HISTORY_LENGTH) });
   const { klines } = await fetchData(`/klines/${encodeURIComponent(symbol)}?${query}`, signal);
   return candlesOfRows(klines);
 }

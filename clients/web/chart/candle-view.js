@@ -3,19 +3,19 @@
  * @module
  */
 
-import { ApiError, fetchCandles } from "./api.js";
+import { ApiError, fetchCandles } from "../common/api.js";
 import { Candles } from "./candles.js";
-import { find, setText } from "./dom.js";
-import { decimalsOf, formatPrice, formatVolume } from "./format.js";
-import { oncePerFrame } from "./frames.js";
-import { candleOf } from "./payloads.js";
-import { INTERVALS_MS, klineStream } from "./streams.js";
+import { find, setText } from "../common/dom.js";
+import { decimalsOf, formatPrice, formatVolume } from "../common/format.js";
+import { oncePerFrame } from "../common/frames.js";
+import { candleOf } from "../common/payloads.js";
+import { INTERVALS_MS, streamOf } from "../common/streams.js";
 
-/** @typedef {import("./api.js").SymbolInfo} SymbolInfo */
+/** @typedef {import("../common/instruments.js").Instrument} Instrument */
 /** @typedef {import("./chart.js").Chart} Chart */
-/** @typedef {import("./feed.js").Feed} Feed */
-/** @typedef {import("./payloads.js").Candle} Candle */
-/** @typedef {import("./streams.js").Interval} Interval */
+/** @typedef {import("../../js/types/index.js").Client} Client */
+/** @typedef {import("../common/payloads.js").Candle} Candle */
+/** @typedef {import("../common/streams.js").Interval} Interval */
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
@@ -24,7 +24,7 @@ const MAX_SINGLE_UPDATES = 8;
 
 /** Loads, joins and redraws; after every interruption the history is fetched again. */
 export class CandleView {
-  /** @type {SymbolInfo | null} */
+  /** @type {Instrument | null} */
   #info = null;
   /** @type {Interval} */
   #interval = "1m";
@@ -37,27 +37,27 @@ export class CandleView {
   #retryTimer = 0;
   #abort = new AbortController();
   #end = () => {};
-  #feed;
+  #client;
   #chart;
   #legend;
   #note;
   #drawSoon = oncePerFrame(() => this.#draw());
 
   /**
-   * @param {Feed} feed
+   * @param {Client} client
    * @param {Chart} chart
    * @param {HTMLElement} legend with a `data-legend` element for each of open, high, low, close, volume
    * @param {HTMLElement} note over the chart, for what stands in the way of candles
    */
-  constructor(feed, chart, legend, note) {
-    this.#feed = feed;
+  constructor(client, chart, legend, note) {
+    this.#client = client;
     this.#chart = chart;
     this.#legend = legend;
     this.#note = note;
     let wasInterrupted = false;
-    feed.addEventListener("state", () => {
-      if (wasInterrupted && !isInterrupted(feed)) this.#load();
-      wasInterrupted = isInterrupted(feed);
+    client.on("status", (state) => {
+      if (wasInterrupted && !isInterrupted(state)) this.#load();
+      wasInterrupted = isInterrupted(state);
     });
     chart.addEventListener("hover", (event) => {
       this.#hoveredMs = /** @type {CustomEvent<number | null>} */ (event).detail;
@@ -67,7 +67,7 @@ export class CandleView {
 
   /**
    * Show another symbol or interval.
-   * @param {SymbolInfo} info
+   * @param {Instrument} info
    * @param {Interval} interval
    */
   show(info, interval) {
@@ -80,7 +80,11 @@ export class CandleView {
     this.#chart.clear(decimalsOf(info.tickSize));
     this.#note.textContent = "Loading…";
     this.#load();
-    this.#end = this.#feed.subscribe(klineStream(info.symbol, interval), ({ data }) => this.#take(candleOf(data)));
+    const subscription = this.#client.subscribe({
+      streams: [streamOf(info, `kline_${interval}`)],
+      onMessage: ({ data }) => this.#take(candleOf(/** @type {any} */ (data))),
+    });
+    this.#end = () => void subscription.unsubscribe();
     this.#drawSoon();
   }
 
@@ -103,7 +107,7 @@ export class CandleView {
     this.#candles.expectHistory();
     let history;
     try {
-      history = await fetchCandles(info.symbol, this.#interval, signal);
+      history = await fetchCandles(info, this.#interval, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
@@ -154,7 +158,7 @@ export class CandleView {
   }
 }
 
-/** @param {Feed} feed */
-function isInterrupted({ state }) {
-  return state.connection === "disconnected" || state.exchange === "disconnected";
+/** @param {import("../../js/types/index.js").ClientState} state */
+function isInterrupted({ connection, exchange }) {
+  return connection === "disconnected" || exchange === "disconnected";
 }

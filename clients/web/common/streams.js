@@ -3,6 +3,8 @@
  * @module
  */
 
+/** @typedef {import("./instruments.js").Instrument} Instrument */
+
 /** Length of each interval that the chart offers, milliseconds. */
 export const INTERVALS_MS = Object.freeze({
   "1m": 60_000,
@@ -19,20 +21,11 @@ export const INTERVALS_MS = Object.freeze({
 export const DEFAULT_INTERVAL = "1m";
 
 /**
- * The stream of a symbol's 24 hour ticker.
- * @param {string} symbol
+ * A stream of an instrument: `spot:btcusdt@ticker`.
+ * @param {Pick<Instrument, "market" | "symbol">} instrument
+ * @param {string} kind with its options: `ticker`, `kline_1m`, `markPrice@1s`
  * @returns {string}
  */
-export function tickerStream(symbol) {
-  return `spot:${symbol.toLowerCase()}@ticker`;
-}
-
-/**
- * The stream of a symbol's candles.
- * @param {string} symbol
- * @param {Interval} interval
- * @returns {string}
- */
-export function klineStream(symbol, interval) {
-  return `spot:${symbol.toLowerCase()}@kline_${interval}`;
+export function streamOf({ market, symbol }, kind) {
+  return `${market}:${symbol.toLowerCase()}@${kind}`;
 }

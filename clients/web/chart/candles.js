@@ -3,7 +3,7 @@
  * @module
  */
 
-/** @typedef {import("./payloads.js").Candle} Candle */
+/** @typedef {import("../common/payloads.js").Candle} Candle */
 
 /**
  * What a live candle did:

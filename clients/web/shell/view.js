@@ -1,20 +1,22 @@
 /**
- * What the page shows, as its URL keeps it: `?symbol=BTCUSDT&interval=1m`. Pure.
+ * What the page shows, as its URL keeps it: `?symbol=BTCUSDT&interval=1m`, `&market=futures` for the other market. Pure.
  * @module
  */
 
-import { DEFAULT_INTERVAL, INTERVALS_MS } from "./streams.js";
+import { DEFAULT_INTERVAL, INTERVALS_MS } from "../common/streams.js";
 
-/** @typedef {import("./streams.js").Interval} Interval */
+/** @typedef {import("../common/instruments.js").Market} Market */
+/** @typedef {import("../common/streams.js").Interval} Interval */
 
 /**
  * @typedef {object} View
+ * @property {Market} market
  * @property {string} symbol upper case; empty where the URL names none
  * @property {Interval} interval
  */
 
 /**
- * The view in a URL's query; an unknown interval counts as the default one.
+ * The view in a URL's query; what is unknown counts as the default.
  * @param {string} query
  * @returns {View}
  */
@@ -22,6 +24,7 @@ export function parseView(query) {
   const parameters = new URLSearchParams(query);
   const interval = parameters.get("interval") ?? "";
   return {
+    market: parameters.get("market") === "futures" ? "futures" : "spot",
     symbol: (parameters.get("symbol") ?? "").trim().toUpperCase(),
     interval: Object.hasOwn(INTERVALS_MS, interval) ? /** @type {Interval} */ (interval) : DEFAULT_INTERVAL,
   };
@@ -33,9 +36,11 @@ export function parseView(query) {
  * @param {string} query
  * @returns {string}
  */
-export function formatView(view, query) {
+export function formatView({ market, symbol, interval }, query) {
   const parameters = new URLSearchParams(query);
-  parameters.set("symbol", view.symbol);
-  parameters.set("interval", view.interval);
+  if (market === "spot") parameters.delete("market");
+  else parameters.set("market", market);
+  parameters.set("symbol", symbol);
+  parameters.set("interval", interval);
   return `?${parameters}`;
 }

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { formatPrice } from "./format.js";
+import { formatPrice } from "../common/format.js";
 import {
   CandlestickSeries,
   ColorType,
@@ -11,9 +11,9 @@ import {
   HistogramSeries,
   createChart,
   createTextWatermark,
-} from "./vendor/lightweight-charts.js";
+} from "../vendor/lightweight-charts.js";
 
-/** @typedef {import("./payloads.js").Candle} Candle */
+/** @typedef {import("../common/payloads.js").Candle} Candle */
 
 const VISIBLE_CANDLES_PER_PX = 1 / 8;
 const ROOM_ON_THE_RIGHT = 4;

@@ -140,15 +140,15 @@ export class Candles extends Emitter {
   async #fetchOlder(count) {
     await this.ready;
     for (let tries = 0; tries < OLDER_TRIES; tries += 1) {
+      if (!this.#isOpen) throw new TickcastError(CLOSED);
       const [first] = this.#series.bars;
       const limit = this.#series.widen(count);
       const endTime = (first?.openTime ?? 0) - 1;
       if (!first || endTime <= 0 || limit === 0) return 0;
       const request = { ...this.#request, limit, endTime };
       const rows = await this.#client.getHistoricalKlines(request);
-      if (!this.#isOpen) throw new TickcastError(CLOSED);
       // A reset that came meanwhile may begin with another candle, which these need not lead to.
-      if (this.#series.bars[0]?.openTime !== first.openTime) continue;
+      if (!this.#isOpen || this.#series.bars[0]?.openTime !== first.openTime) continue;
       const added = this.#series.prepend(rows);
       if (added > 0) this.emit("reset", this.#series.bars);
       return added;

@@ -1,5 +1,5 @@
 /**
- * The latest candles as a table, beside the chart for those who do not see it or want the figures.
+ * The candles in view as a table, for those who do not see the chart or want the figures.
  * @module
  */
 
@@ -9,7 +9,7 @@ import { figuresOf, formatOpenTime } from "./words.js";
 /** @typedef {import("../../js/types/index.js").CandleBar} CandleBar */
 /** @typedef {import("../common/streams.js").Interval} Interval */
 
-const MAX_ROWS = 100;
+const MAX_ROWS = 200;
 const COLUMNS = /** @type {const} */ (["open", "high", "low", "close", "change", "volume"]);
 
 /** Takes the chart's place while its button is pressed. */
@@ -28,18 +28,22 @@ export class CandleTable {
     button.addEventListener("click", () => {
       box.hidden = !box.hidden;
       button.ariaPressed = String(!box.hidden);
-      if (!box.hidden) onOpen();
+      if (this.isOpen) onOpen();
     });
   }
 
+  get isOpen() {
+    return !this.#box.hidden;
+  }
+
   /**
-   * Show the last of `bars`, the latest first; costs nothing while it is not open.
+   * Show `bars`, the latest first and at most MAX_ROWS; does nothing while it is not open.
    * @param {readonly CandleBar[]} bars oldest first
    * @param {Interval} interval
    * @param {number} decimals digits of prices
    */
   render(bars, interval, decimals) {
-    if (this.#box.hidden) return;
+    if (!this.isOpen) return;
     const shown = bars.slice(-MAX_ROWS).reverse();
     while (this.#rows.childElementCount < shown.length) this.#rows.append(newRow());
     while (this.#rows.childElementCount > shown.length) this.#rows.lastElementChild?.remove();

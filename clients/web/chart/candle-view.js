@@ -139,9 +139,10 @@ export class CandleView {
   }
 
   /** @param {Sight} sight */
-  #onSight({ before, isLatest }) {
+  #onSight({ from, isLatest }) {
     this.#find("latest").hidden = isLatest;
-    this.#older.reach(before);
+    this.#older.reach(from);
+    this.#drawSoon();
   }
 
   /**
@@ -166,7 +167,16 @@ export class CandleView {
     this.#drawLegend(bars);
     this.#drawCountdown(bars);
     this.#describe(bars);
-    this.#table.render(bars, this.#interval, this.#decimals);
+    this.#drawTable(bars);
+  }
+
+  /** @param {readonly CandleBar[]} bars */
+  #drawTable(bars) {
+    const { sight, count } = this.#chart;
+    // Of those drawn, the oldest may be kept no more.
+    const at = (/** @type {number} */ position) => Math.max(0, Math.ceil(position) - count + bars.length);
+    const shown = sight && this.#table.isOpen ? bars.slice(at(sight.from), at(sight.to + 1)) : [];
+    this.#table.render(shown, this.#interval, this.#decimals);
   }
 
   /** @param {readonly CandleBar[]} bars */

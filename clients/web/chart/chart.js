@@ -9,6 +9,7 @@ import {
   ColorType,
   CrosshairMode,
   HistogramSeries,
+  LineStyle,
   createChart,
   createTextWatermark,
 } from "../vendor/lightweight-charts.js";
@@ -21,9 +22,10 @@ import { formatOpenTime } from "./words.js";
 /** @typedef {import("lightweight-charts").UTCTimestamp} UTCTimestamp */
 
 /**
- * What is in view.
+ * What is in view: positions among the candles that are drawn, with fractions, and beyond them where there is room.
  * @typedef {object} Sight
- * @property {number} before candles to the left of what is in view, less than 0 where there is room beyond the first
+ * @property {number} from
+ * @property {number} to
  * @property {boolean} isLatest whether the last candle is in view
  */
 
@@ -45,6 +47,7 @@ export class Chart extends EventTarget {
   #chart;
   #candles;
   #volumes;
+  #priceLine;
   #watermark;
   #watermarkText = "";
   #isStale = false;
@@ -54,8 +57,8 @@ export class Chart extends EventTarget {
   #interval = "1m";
   /** How many candles are drawn. */
   #count = 0;
-  /** Open time of the last one. */
-  #lastTime = Number.NEGATIVE_INFINITY;
+  /** The last one. @type {CandleBar | undefined} */
+  #last;
 
   /** @param {HTMLElement} element that the chart fills */
   constructor(element) {
@@ -82,7 +85,13 @@ export class Chart extends EventTarget {
       priceLineVisible: false,
     });
     this.#volumes.priceScale().applyOptions({ scaleMargins: { top: 1 - VOLUME_SHARE, bottom: 0 } });
-    this.#candles = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
+    this.#candles = this.#chart.addSeries(CandlestickSeries, {
+      borderVisible: false,
+      // They would follow the last candle in view, not the last one.
+      lastValueVisible: false,
+      priceLineVisible: false,
+    });
+    this.#priceLine = this.#candles.createPriceLine({ price: 0, lineStyle: LineStyle.Dotted, lineWidth: 1 });
     this.#watermark = createTextWatermark(this.#chart.panes()[0], { lines: [] });
     this.#applyTheme();
     onThemeChange(() => this.#applyTheme());
@@ -97,7 +106,7 @@ export class Chart extends EventTarget {
   /** @returns {Sight | null} null of an empty chart */
   get sight() {
     const range = this.#range;
-    return range && { before: range.from, isLatest: range.to >= this.#count - 1 };
+    return range && { from: range.from, to: range.to, isLatest: range.to >= this.#count - 1 };
   }
 
   /**
@@ -130,7 +139,8 @@ export class Chart extends EventTarget {
     this.#candles.setData(bars.map(barOf));
     this.#volumes.setData(bars.map((bar) => volumeOf(bar, this.#theme)));
     this.#count = bars.length;
-    this.#lastTime = bars.at(-1)?.openTime ?? Number.NEGATIVE_INFINITY;
+    this.#last = bars.at(-1);
+    this.#drawPriceLine();
     if (bars.length === 0) return;
     if (range && kept) this.#show(range.from + kept.shift, range.to + kept.shift);
     else this.#showFirst();
@@ -143,8 +153,9 @@ export class Chart extends EventTarget {
   update(bar) {
     this.#candles.update(barOf(bar));
     this.#volumes.update(volumeOf(bar, this.#theme));
-    if (bar.openTime > this.#lastTime) this.#count += 1;
-    this.#lastTime = bar.openTime;
+    if (bar.openTime !== this.#last?.openTime) this.#count += 1;
+    this.#last = bar;
+    this.#drawPriceLine();
   }
 
   /**
@@ -200,7 +211,7 @@ export class Chart extends EventTarget {
    */
   setStale(isStale) {
     this.#isStale = isStale;
-    this.#candles.applyOptions({ priceLineColor: isStale ? this.#theme.muted : "" });
+    this.#drawPriceLine();
   }
 
   get #range() {
@@ -231,6 +242,14 @@ export class Chart extends EventTarget {
     const time = Number(this.#candles.dataByIndex(at)?.time) * 1000;
     const index = indexOf(bars, time);
     return index === -1 ? null : { shift: index - at };
+  }
+
+  #drawPriceLine() {
+    const { muted, up, down } = this.#theme;
+    const [open, price] = [Number(this.#last?.open), Number(this.#last?.close)];
+    const color = this.#isStale ? muted : price < open ? down : up;
+    const isVisible = this.#last !== undefined;
+    this.#priceLine.applyOptions({ price: isVisible ? price : 0, color, lineVisible: isVisible, axisLabelVisible: isVisible });
   }
 
   /** @param {number} price */
@@ -276,7 +295,7 @@ export class Chart extends EventTarget {
     });
     const bars = this.#volumes.data();
     this.#volumes.setData(bars.map((bar, index) => ({ ...bar, color: this.#volumeColour(index) })));
-    this.setStale(this.#isStale);
+    this.#drawPriceLine();
     this.setWatermark(this.#watermarkText);
   }
 

@@ -1,5 +1,7 @@
 """What the browser tests read from the chart: the table of the candles in view, and pixels of exactly a colour."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -62,6 +64,21 @@ async def pixels(page: Page, name: str) -> int:
     """How many pixels of the chart have exactly the colour of the custom property `name`."""
     count: int = await page.locator("#chart").evaluate(_PIXELS, name)
     return count
+
+
+async def expect_pixels(page: Page, name: str, is_enough: Callable[[int], bool]) -> None:
+    """Wait until so many pixels of the chart have the colour of the custom property `name`."""
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
+        while not is_enough(await pixels(page, name)):  # noqa: ASYNC110 # pixels have no event
+            await asyncio.sleep(0.1)
+
+
+async def candles_once(page: Page, is_reached: Callable[[dict[int, Candle]], bool]) -> dict[int, Candle]:
+    """The candles in view, once they are as they should be."""
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
+        while not is_reached(shown := await candles_in_view(page)):  # noqa: ASYNC110 # a table has no event
+            await asyncio.sleep(0.1)
+    return shown
 
 
 def steps(candles: dict[int, Candle]) -> set[int]:

@@ -1,8 +1,6 @@
 """The candle chart in a real browser, against a real server."""
 
-import asyncio
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,16 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.support.processes import Process
 from tests.web.browsing import PHONE, TIMEOUT_MS, candles_drawn, open_page, save
-from tests.web.charting import Candle, candles_in_view, chart_url, expect_candles, pixels, steps, utc
+from tests.web.charting import (
+    candles_in_view,
+    candles_once,
+    chart_url,
+    expect_candles,
+    expect_pixels,
+    pixels,
+    steps,
+    utc,
+)
 
 pytestmark = pytest.mark.browser
 MINUTE_MS = 60_000
@@ -21,14 +28,6 @@ async def press(page: Page, *keys: str) -> None:
     await page.locator("#chart").focus()
     for key in keys:
         await page.keyboard.press(key)
-
-
-async def first_in_view(page: Page, is_reached: Callable[[int], bool]) -> dict[int, Candle]:
-    """The candles in view, once the oldest of them opens when it should."""
-    async with asyncio.timeout(TIMEOUT_MS / 1000):
-        while not is_reached(min(shown := await candles_in_view(page))):  # noqa: ASYNC110 # a table has no event
-            await asyncio.sleep(0.1)
-    return shown
 
 
 async def test_scrolling_back_loads_older_candles_each_interval_once_and_the_latest_are_one_click_away(
@@ -44,16 +43,16 @@ async def test_scrolling_back_loads_older_candles_each_interval_once_and_the_lat
     await expect(page.get_by_role("button", name="Latest")).to_be_visible()
     # The first 500 are drawn; the ones before them come while they are in view.
     start = max(latest) - 499 * MINUTE_MS
-    await first_in_view(page, lambda first: first <= start + MINUTE_MS)
+    await candles_once(page, lambda shown: min(shown) <= start + MINUTE_MS)
     await expect(page.locator("[data-chart=older]")).to_be_hidden(timeout=TIMEOUT_MS)
     await press(page, *["ArrowLeft"] * 5)
-    seam = await first_in_view(page, lambda first: first < start - 10 * MINUTE_MS)
+    seam = await candles_once(page, lambda shown: min(shown) < start - 10 * MINUTE_MS)
     assert min(seam) < start < max(seam)
     assert steps(seam) == {MINUTE_MS}
     await press(page, "-", "-")
-    assert steps(await first_in_view(page, lambda first: first < min(seam))) == {MINUTE_MS}
+    assert steps(await candles_once(page, lambda shown: min(shown) < min(seam))) == {MINUTE_MS}
     await press(page, "End")
-    assert max(await first_in_view(page, lambda first: first > max(seam))) >= max(latest)
+    assert max(await candles_once(page, lambda shown: min(shown) > max(seam))) >= max(latest)
     await expect(page.get_by_role("button", name="Latest")).to_be_hidden()
     assert errors == []
     await page.close()
@@ -131,8 +130,7 @@ async def test_on_a_phone_the_chart_fits_and_is_told_in_words(
         document.documentElement.style.setProperty("--surface", "#123456");
         document.documentElement.dispatchEvent(new Event("themechange"));
     }""")
-    await page.wait_for_timeout(200)
-    assert await pixels(page, "--surface") > before / 2
+    await expect_pixels(page, "--surface", lambda count: count > before / 2)
     await save(page, tmp_path, "chart-phone")
     assert errors == []
     await page.close()

@@ -96,7 +96,10 @@ function optionOf(interval) {
   option.role = "option";
   option.tabIndex = -1;
   option.dataset.interval = interval;
-  option.textContent = interval;
-  option.ariaLabel = option.title = intervalInWords(interval);
+  option.title = intervalInWords(interval);
+  const words = document.createElement("span");
+  words.className = "unseen";
+  words.textContent = `, ${option.title}`;
+  option.append(interval, words);
   return option;
 }

@@ -6,9 +6,11 @@
 import { Client } from "../js/src/client.js";
 import { CandleView } from "./chart/candle-view.js";
 import { Chart } from "./chart/chart.js";
+import { IntervalPicker } from "./chart/intervals.js";
 import { ApiError, fetchCatalog, fetchPrice } from "./common/api.js";
 import { find } from "./common/dom.js";
 import { idOf, symbolOf } from "./common/instruments.js";
+import { intervalNamed } from "./common/streams.js";
 import { loadWatchlist, saveWatchlist } from "./common/storage.js";
 import { Notice } from "./shell/notice.js";
 import { Quote } from "./shell/quote.js";
@@ -34,7 +36,7 @@ const client = new Client(io, undefined, {});
 const notice = new Notice(find(document, "#notice"));
 const statusBar = new StatusBar(find(document, "#status"));
 const chart = new Chart(find(document, "#chart"));
-const candleView = new CandleView(client, chart, find(document, "#legend"), find(document, "#chart-note"));
+const candleView = new CandleView(client, chart, find(document, "#chart-panel"), (words) => notice.show(words));
 /** @type {Panel[]} */
 const panels = [new Quote(find(document, "#quote"), client)];
 const watchlist = new Watchlist(
@@ -43,6 +45,7 @@ const watchlist = new Watchlist(
   client,
 );
 const intervals = find(document, "#intervals");
+const intervalPicker = new IntervalPicker(intervals);
 const form = /** @type {HTMLFormElement} */ (find(document, "#add"));
 const input = /** @type {HTMLInputElement} */ (find(document, "#add-symbol"));
 
@@ -98,7 +101,7 @@ function firstView(known) {
   if (asked.symbol && !known.get(idOf(asked))) notice.show(`Unknown symbol: ${asked.symbol}`);
   const { market, symbol } = known.get(idOf(asked)) ?? instrumentOf(watched[0], known);
   for (const id of new Set([...watched, idOf({ market, symbol })])) watchlist.add(instrumentOf(id, known));
-  return { market, symbol, interval: asked.interval };
+  return { market, symbol, interval: intervalNamed(asked.interval, market) };
 }
 
 /** @param {string} id */
@@ -109,7 +112,8 @@ function selectId(id) {
 
 /** @param {Partial<View>} change */
 function select(change) {
-  const { market, symbol, interval } = { ...view, ...change };
+  const { market, symbol, interval: wanted } = { ...view, ...change };
+  const interval = intervalNamed(wanted, market);
   if (market === view.market && symbol === view.symbol && interval === view.interval) return;
   Object.assign(view, { market, symbol, interval });
   showView();
@@ -122,9 +126,7 @@ function showView() {
   for (const panel of panels) panel.show(instrument);
   candleView.show(instrument, view.interval);
   watchlist.markSelected(idOf(view));
-  for (const button of intervals.querySelectorAll("button")) {
-    button.ariaPressed = String(button.dataset.interval === view.interval);
-  }
+  intervalPicker.show(view.market, view.interval);
   history.replaceState(null, "", formatView(view, location.search) + location.hash);
 }
 

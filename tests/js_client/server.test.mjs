@@ -136,6 +136,23 @@ describe("all at once", { concurrency: true }, () => {
     await chart.close();
   });
 
+  test("older candles lead back without a seam, to the beginning of history", async () => {
+    const chart = client.candles({ symbol: "ETHUSDT", interval: "1M", market: "futures", limit: 20 });
+    chart.on("reset", ([first]) => starts.push(first.openTime));
+    const starts = [];
+    const added = await chart.loadOlder(30);
+    assert.equal(added, 30);
+    assert.equal(chart.candles.length, 50);
+    assert.equal(starts.length, 2);
+    assert.ok(chart.candles.every(({ openTime }, at, all) => at === 0 || openTime === all[at - 1].closeTime + 1));
+    const [rest, more] = [await chart.loadOlder(5000), await chart.loadOlder()];
+    assert.ok(rest > 0);
+    assert.equal(more, 0);
+    assert.equal(chart.candles.length, 50 + rest);
+    await chart.close();
+    await assert.rejects(chart.loadOlder(), { code: "closed" });
+  });
+
   test("history is asked for in turns, and a refusal is an error with its code", async () => {
     const asked = Array.from({ length: 12 }, (_, at) =>
       client.getHistoricalKlines({ symbol: "ETHUSDT", interval: "1m", limit: at + 1, market: "futures" }),

@@ -44,5 +44,11 @@ client.on("draining", ({ delayMs }) => delayMs.toFixed());
 // @ts-expect-error no such event
 client.on("drained", () => {});
 
+const chart = client.candles({ symbol: "BTCUSDT", interval: "1m" });
+const older: number = await chart.loadOlder(1000);
+console.log(older, chart.candles[0]?.eventTime?.toFixed());
+// @ts-expect-error no number of candles
+chart.loadOlder("all");
+
 const price: number | undefined = usePriceStream(["BTCUSDT"])["BTCUSDT"]?.price;
 console.log(price);

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { Book } from "../../clients/js/src/book.js";
-import { CandleSeries } from "../../clients/js/src/candle-series.js";
+import { CandleSeries, MAX_CANDLES, barOfCandle } from "../../clients/js/src/candle-series.js";
+import { Candles } from "../../clients/js/src/candles.js";
 import { Cursors, MAX_CURSORS } from "../../clients/js/src/cursors.js";
 import { Emitter } from "../../clients/js/src/emitter.js";
 import { BoundedQueue } from "../../clients/js/src/queue.js";
@@ -99,6 +100,127 @@ test("a closed candle stays as it is, and the oldest makes room", () => {
   assert.equal(series.apply(bar(0, true, "5")), false);
   series.apply(bar(120_000));
   assert.deepEqual(series.bars.map(({ openTime, close }) => [openTime, close]), [[60_000, "7"], [120_000, "1"]]);
+});
+
+const minutes = (first, last) => Array.from({ length: last - first + 1 }, (_, at) => row((first + at) * 60_000));
+const opens = (bars) => bars.map(({ openTime }) => openTime / 60_000);
+
+test("older candles stay where the fetched ones continue them, and only there", () => {
+  const series = new CandleSeries(9);
+  series.load(minutes(1, 4));
+  series.load(minutes(3, 6));
+  assert.deepEqual(opens(series.bars), [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(series.bars.map(({ isClosed }) => isClosed), [true, true, true, true, true, false]);
+  series.load(minutes(8, 9));
+  assert.deepEqual(opens(series.bars), [8, 9], "minute 7 is missing between them");
+});
+
+test("a candle whose close was not seen is not kept as an older one, nor what lies before it", () => {
+  const series = new CandleSeries(9);
+  series.load(minutes(1, 3));
+  series.apply(bar(4 * 60_000, true)); // joined although minute 3 was not seen to close
+  series.apply(bar(5 * 60_000));
+  series.load(minutes(5, 6));
+  assert.deepEqual(opens(series.bars), [4, 5, 6]);
+});
+
+test("a series is widened for older candles, up to a bound", () => {
+  const series = new CandleSeries(3);
+  series.load(minutes(10, 12));
+  assert.equal(series.prepend(minutes(8, 9)), 0, "no room");
+  assert.equal(series.widen(2), 2);
+  assert.equal(series.prepend(minutes(7, 9)), 2);
+  assert.deepEqual(opens(series.bars), [8, 9, 10, 11, 12]);
+  assert.equal(series.widen(1e9), MAX_CANDLES - 5);
+});
+
+test("live payloads and rows of one minute make the same candle", () => {
+  const k = { t: 60_000, T: 119_999, i: "1m", o: "1.5", h: "3", l: "1", c: "2.5", v: "7.25", q: "18", n: 4, x: true };
+  const series = new CandleSeries(2);
+  series.load([[60_000, "1.5", "3", "1", "2.5", "7.25", 119_999, "18", 4, "3", "7.5", "0"], row(120_000)]);
+  assert.deepEqual({ ...series.bars[0], eventTime: 120_000 }, barOfCandle(k, 120_000));
+});
+
+/** Candles of a client whose history is answered by hand: `answer(rows or error)` answers the request that has waited longest. */
+function charted(limit = 3) {
+  const [asked, resets] = [[], []];
+  const subscription = { ready: Promise.resolve(), on: () => {}, unsubscribe: async () => {} };
+  let live = () => {};
+  const client = {
+    subscribe: ({ onMessage }) => {
+      live = ({ openTime, closeTime, isClosed, close }) => {
+        onMessage({ data: { E: 1, k: { t: openTime, T: closeTime, c: close, x: isClosed } } });
+      };
+      return subscription;
+    },
+    getHistoricalKlines: (request) =>
+      new Promise((resolve, reject) => asked.push({ request, settle: { resolve, reject } })),
+  };
+  const candles = new Candles(client, { symbol: "BTCUSDT", interval: "1m", limit });
+  candles.on("reset", (bars) => resets.push(opens(bars)));
+  const answer = async (rows, at = 0) => {
+    await new Promise(setImmediate);
+    const [{ request, settle }] = asked.splice(at, 1);
+    if (rows instanceof Error) settle.reject(rows);
+    else settle.resolve(rows);
+    await new Promise(setImmediate);
+    return request;
+  };
+  return { candles, resets, answer, live: (...args) => live(...args) };
+}
+
+test("live candles that came while the past was on its way are joined to it once each", async () => {
+  const { candles, resets, answer, live } = charted();
+  for (const [minute, isClosed] of [[3, false], [3, true], [4, false]]) live(bar(minute * 60_000, isClosed));
+  await answer(minutes(1, 3));
+  assert.deepEqual(resets, [[2, 3, 4]]);
+  assert.deepEqual(candles.candles.map(({ isClosed }) => isClosed), [true, true, false]);
+});
+
+test("older candles are put in front, calls at the same time are one, and at the beginning there are none", async () => {
+  const { candles, resets, answer } = charted();
+  const both = [candles.loadOlder(2), candles.loadOlder(2)];
+  await answer(minutes(11, 13));
+  const { endTime, limit } = await answer(minutes(9, 10));
+  assert.deepEqual([endTime, limit], [11 * 60_000 - 1, 2]);
+  assert.deepEqual(await Promise.all(both), [2, 2]);
+  assert.deepEqual(resets, [[11, 12, 13], [9, 10, 11, 12, 13]]);
+  const more = candles.loadOlder();
+  await answer([]);
+  assert.equal(await more, 0);
+  assert.equal(resets.length, 2);
+});
+
+test("older candles that a reset overtakes are asked for from where the candles begin then", async () => {
+  const { candles, answer, live } = charted();
+  await answer(minutes(11, 13));
+  const older = candles.loadOlder(2);
+  await new Promise(setImmediate); // and is asked for
+  live(bar(31 * 60_000)); // we were away
+  live(bar(32 * 60_000));
+  await answer(minutes(30, 32), 1); // before the request for older ones, which came first
+  await answer(minutes(9, 10));
+  const { endTime } = await answer(minutes(28, 29));
+  assert.equal(endTime, 30 * 60_000 - 1);
+  assert.equal(await older, 2);
+  assert.deepEqual(opens(candles.candles), [28, 29, 30, 31, 32]);
+});
+
+test("a refusal of older candles reaches who asked, changes nothing, and they can be asked for again", async () => {
+  const { candles, answer } = charted();
+  await answer(minutes(11, 13));
+  const refused = assert.rejects(candles.loadOlder(2), /busy/);
+  await answer(new Error("busy"));
+  await refused;
+  assert.deepEqual(opens(candles.candles), [11, 12, 13]);
+  const again = candles.loadOlder(1);
+  await answer(minutes(10, 10));
+  assert.equal(await again, 1);
+  const closing = assert.rejects(candles.loadOlder(1), { code: "closed" });
+  await new Promise(setImmediate); // and is asked for
+  await candles.close();
+  await answer(minutes(9, 9));
+  await closing;
 });
 
 const TRADES = "spot:btcusdt@trade";

@@ -1,13 +1,18 @@
 """The page through Nginx, in a real browser."""
 
+import re
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.system.cluster import Cluster
 from tests.web.browsing import TIMEOUT_MS, candles_drawn, expect_figures, open_page, price, save
+from tests.web.charting import Candle, candles_once, chart_url, expect_candles, expect_pixels, pixels, steps
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +34,83 @@ async def test_the_page_shows_changing_prices_and_a_candle_chart_through_nginx(
     assert await candles_drawn(page)
     await save(page, tmp_path, "screenshot")
     assert errors == []
+
+
+async def closed_candles(page: Page, cluster: Cluster, until_ms: int) -> tuple[dict[int, Candle], dict[int, Any]]:
+    """What the page shows and REST answers of the seconds that both have, once they go on to `until_ms`."""
+    shown = await candles_once(page, lambda candles: max(candles) > until_ms)
+    answer = await page.request.get(f"{cluster.url}/klines/BTCUSDT?interval=1s&limit=1000&startTime={min(shown)}")
+    rows = (await answer.json())["data"]["klines"]
+    last = max(shown)
+    return {open_ms: bar for open_ms, bar in shown.items() if open_ms < last}, {
+        row[0]: row[1:5] for row in rows if row[0] < last
+    }
+
+
+@pytest.mark.browser
+async def test_a_chart_whose_replica_dies_is_complete_afterwards_and_says_so(
+    cluster: Cluster, browser: Browser, tmp_path: Path
+) -> None:
+    page, _ = await open_page(browser, chart_url(cluster.url, "BTCUSDT", "1s"))
+    await expect_candles(page)
+    badge = page.locator("[data-replica]")
+    await expect(badge).to_contain_text("app")
+    replica = await badge.inner_text()
+    cluster.processes[replica].kill()
+    await expect(page.locator("#notice")).to_have_text(re.compile(r"^Recovered, \d+ s$"), timeout=TIMEOUT_MS)
+    await save(page, tmp_path, "chart-recovered")
+    await expect(badge).to_have_text(re.compile(rf"^(?!{replica}$)app"))
+
+    shown, rows = await closed_candles(page, cluster, time.time_ns() // 1_000_000 + 3000)
+    assert steps(shown) == {1000}
+    assert shown.keys() == rows.keys()
+    for open_ms, bar in shown.items():
+        assert tuple(map(Decimal, bar)) == tuple(map(Decimal, rows[open_ms])), open_ms
+
+    cluster.processes[replica].start()
+    await page.reload()
+    await expect(page.get_by_role("button", name="1s intervals")).to_be_visible()
+    await expect_candles(page)
+    await page.goto("about:blank")
+    await page.go_back()
+    await expect_candles(page)
+    assert await candles_drawn(page)
+    await page.close()
+
+
+@pytest.mark.browser
+async def test_a_silent_exchange_greys_price_and_chart_until_it_speaks_again(
+    cluster: Cluster, browser: Browser, tmp_path: Path
+) -> None:
+    page, _ = await open_page(browser, chart_url(cluster.url, "ETHUSDT", "1m"))
+    await expect_candles(page)
+    fresh = await pixels(page, "--muted")
+    cluster.control("silence", {})
+    # Or the ingestors would poll what does not come.
+    cluster.control("refuse", {"door": "rest", "status": 429, "retry_after": 1})
+    stale = page.locator("[data-quote=stale]")
+    await expect(stale).to_have_text(re.compile(r"^stale \d+ s$"), timeout=TIMEOUT_MS)
+    # The label of the last price is filled with the colour of its line.
+    await expect_pixels(page, "--muted", lambda count: count > fresh + 500)
+    await save(page, tmp_path, "chart-stale")
+    cluster.control("reset", {})
+    await expect(stale).to_have_text("", timeout=TIMEOUT_MS)
+    await expect_pixels(page, "--muted", lambda count: count < fresh + 500)
+    await page.close()
+
+
+@pytest.mark.browser
+async def test_a_chart_without_history_says_why_until_it_comes(cluster: Cluster, browser: Browser) -> None:
+    page, _ = await open_page(browser, cluster.url)
+    await expect_candles(page)
+    cluster.control("refuse", {"door": "rest", "status": 429, "retry_after": 1})
+    await page.get_by_role("button", name="More intervals").click()
+    await page.get_by_role("option", name="3 days").click()
+    note = page.locator("#chart-note")
+    await expect(note).to_have_text(re.compile(r"^No history: .* Trying again…$"), timeout=TIMEOUT_MS)
+    assert not await candles_drawn(page)
+    cluster.control("reset", {})
+    await expect(note).to_have_text("", timeout=2 * TIMEOUT_MS)
+    await expect_candles(page)
+    assert await candles_drawn(page)
+    await page.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, expect
 
 from tests.support.processes import Process
 from tests.web.browsing import (
@@ -50,22 +50,6 @@ async def test_simulated_data_says_so_and_the_lights_are_on(server: Process, bro
     await expect(page.locator("[data-light=connection]")).to_have_attribute("data-state", "connected")
     await expect(page.locator("[data-light=exchange]")).to_have_attribute("data-state", "connected", timeout=TIMEOUT_MS)
     await expect(page.locator("[data-replica]")).not_to_be_empty()
-
-
-async def test_the_chart_is_empty_until_the_history_can_be_loaded(server: Process, browser: Browser) -> None:
-    page, _ = await open_page(browser, "about:blank")
-
-    async def refuse(route: Route) -> None:
-        await route.abort()
-
-    await page.route("**/klines/**", refuse)
-    await page.goto(url(server))
-    await expect(page.locator("#chart-note")).to_contain_text("No history", timeout=TIMEOUT_MS)
-    assert not await candles_drawn(page)
-    await page.unroute("**/klines/**", refuse)
-    await expect(page.locator("#chart-note")).to_have_text("", timeout=TIMEOUT_MS)
-    await expect(page.locator("[data-legend=close]")).to_have_text(FIGURE)
-    assert await candles_drawn(page)
 
 
 async def test_the_url_keeps_symbol_and_interval(server: Process, browser: Browser) -> None:

@@ -10,10 +10,14 @@ import { TickcastError } from "./errors.js";
 /** @typedef {import("../types/index.d.ts").Message<"kline">} KlineMessage */
 
 const LIMIT = 500;
+const OLDER = 500;
+/** How often older candles are asked for while the first one changes meanwhile. */
+const OLDER_TRIES = 3;
 /** Updates of so many candles are kept while the past is fetched. */
 const MAX_HELD = 100;
 /** The server's open candle may be 1 s old: what was not in it then is asked for once more. */
 const RETRY_MS = 1200;
+const CLOSED = { code: "closed", message: "Closed" };
 const PASSING = new Set(["upstream_unavailable", "unavailable", "no_answer", "internal_error", "rate_limited"]);
 
 /**
@@ -30,6 +34,8 @@ export class Candles extends Emitter {
   #held = new Map();
   #isFetching = true;
   #isOpen = true;
+  /** @type {Promise<number> | undefined} */
+  #older;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {(bars: readonly CandleBar[]) => void} */
@@ -73,6 +79,18 @@ export class Candles extends Emitter {
     return this.#series.bars;
   }
 
+  /**
+   * @param {number} [count]
+   * @returns {Promise<number>}
+   * @throws {TickcastError}
+   */
+  loadOlder(count = OLDER) {
+    this.#older ??= this.#fetchOlder(count).finally(() => {
+      this.#older = undefined;
+    });
+    return this.#older;
+  }
+
   close() {
     this.#fail(undefined);
     return this.#subscription.unsubscribe();
@@ -80,7 +98,7 @@ export class Candles extends Emitter {
 
   /** @param {KlineMessage} message */
   #onMessage({ data }) {
-    const bar = barOfCandle(data.k);
+    const bar = barOfCandle(data.k, data.E);
     if (!this.#isFetching && this.#series.isFollowedBy(bar)) {
       if (this.#series.apply(bar)) this.emit("candle", bar);
       return;
@@ -118,6 +136,26 @@ export class Candles extends Emitter {
     this.emit("reset", this.#series.bars);
   }
 
+  /** @param {number} count */
+  async #fetchOlder(count) {
+    await this.ready;
+    for (let tries = 0; tries < OLDER_TRIES; tries += 1) {
+      if (!this.#isOpen) throw new TickcastError(CLOSED);
+      const [first] = this.#series.bars;
+      const limit = this.#series.widen(count);
+      const endTime = (first?.openTime ?? 0) - 1;
+      if (!first || endTime <= 0 || limit === 0) return 0;
+      const request = { ...this.#request, limit, endTime };
+      const rows = await this.#client.getHistoricalKlines(request);
+      // A reset that came meanwhile may begin with another candle, which these need not lead to.
+      if (!this.#isOpen || this.#series.bars[0]?.openTime !== first.openTime) continue;
+      const added = this.#series.prepend(rows);
+      if (added > 0) this.emit("reset", this.#series.bars);
+      return added;
+    }
+    throw new TickcastError({ code: "unavailable", message: "The candles change too fast to be led back from" });
+  }
+
   /** @param {TickcastError} error */
   #onRefused(error) {
     if (!this.#isOpen) return;
@@ -138,6 +176,6 @@ export class Candles extends Emitter {
     clearTimeout(this.#timer);
     // Who has heard of it need not ask for readiness; if nobody has, the rejection is not handled, and says so.
     if (!error || this.emit("error", error)) this.ready.catch(() => {});
-    this.#rejectReady(error ?? new TickcastError({ code: "closed", message: "Closed" }));
+    this.#rejectReady(error ?? new TickcastError(CLOSED));
   }
 }

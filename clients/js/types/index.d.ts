@@ -170,6 +170,8 @@ export interface CandleBar {
   trades: number | null;
   /** Whether nothing more can change; false of the latest candle until the exchange has closed it. */
   isClosed: boolean;
+  /** When the exchange sent this state of it, ms since the epoch; null where it was fetched. */
+  eventTime: number | null;
 }
 
 export interface HistoryRequest {
@@ -190,7 +192,7 @@ export interface CandlesRequest {
   symbol: string;
   interval: string;
   market?: Market;
-  /** How many candles are kept, and fetched at first; 500 unless given, at most 10,000. */
+  /** How many candles are fetched at first, and kept besides older ones; 500 unless given, at most 10,000. */
   limit?: number;
   throttle?: 100 | 250 | 500 | 1000;
 }
@@ -198,7 +200,7 @@ export interface CandlesRequest {
 export interface CandlesEvents {
   /** One candle is new or has changed. */
   candle: CandleBar;
-  /** All of them may have changed: the first time, and after missing ones were fetched. */
+  /** All of them may have changed: the first time, after missing ones were fetched, and with older ones in front. */
   reset: readonly CandleBar[];
   /** History could not be fetched; it is tried again. */
   error: TickcastError;
@@ -210,6 +212,14 @@ export interface Candles extends Events<CandlesEvents> {
   readonly candles: readonly CandleBar[];
   /** Resolves with the first whole series; rejects where it is refused. */
   readonly ready: Promise<readonly CandleBar[]>;
+  /**
+   * Put up to `count` (500 unless given, at most 10,000) older candles in front, and keep as many more.
+   *
+   * Resolves with how many there were: 0 at the beginning of history, or once 20,000 are kept. Calls at the same time
+   * are one. Rejects where they are refused; asking again is up to you. After a pause longer than `limit` candles,
+   * older ones are dropped with the `reset` that tells of it, and can be loaded again.
+   */
+  loadOlder(count?: number): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -1,164 +1,219 @@
 /**
- * The chart of the selected symbol and interval: history from REST, joined to live candles.
+ * The chart of the selected instrument and interval, and all that is said around it.
  * @module
  */
 
-import { ApiError, fetchCandles } from "../common/api.js";
-import { Candles } from "./candles.js";
 import { find, setText } from "../common/dom.js";
-import { decimalsOf, formatPrice, formatVolume } from "../common/format.js";
+import { decimalsOf, formatAge } from "../common/format.js";
 import { oncePerFrame } from "../common/frames.js";
-import { candleOf } from "../common/payloads.js";
-import { INTERVALS_MS, streamOf } from "../common/streams.js";
+import { Absence } from "./absence.js";
+import { CandleTable } from "./candle-table.js";
+import { listenToKeys } from "./keys.js";
+import { OlderCandles } from "./older.js";
+import { describeChart, figuresOf, formatCountdown, formatOpenTime } from "./words.js";
 
 /** @typedef {import("../common/instruments.js").Instrument} Instrument */
-/** @typedef {import("./chart.js").Chart} Chart */
-/** @typedef {import("../../js/types/index.js").Client} Client */
-/** @typedef {import("../common/payloads.js").Candle} Candle */
 /** @typedef {import("../common/streams.js").Interval} Interval */
+/** @typedef {import("../../js/types/index.js").CandleBar} CandleBar */
+/** @typedef {import("../../js/types/index.js").Candles} Candles */
+/** @typedef {import("../../js/types/index.js").Client} Client */
+/** @typedef {import("./chart.js").Chart} Chart */
+/** @typedef {import("./chart.js").Sight} Sight */
 
-const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 15_000;
+const HISTORY = 500;
 /** With more candles changed in one frame (a tab seen again after hours), all are drawn anew. */
 const MAX_SINGLE_UPDATES = 8;
+/** So many more candles may be drawn than are kept: the old ones go in lumps. */
+const MAX_DRAWN_BEYOND = 1000;
+const TICK_MS = 1000;
+const DESCRIBE_MS = 10_000;
+const FIGURES = /** @type {const} */ (["open", "high", "low", "close", "change", "volume"]);
 
-/** Loads, joins and redraws; after every interruption the history is fetched again. */
+/** Shows one instrument's candles at a time. */
 export class CandleView {
   /** @type {Instrument | null} */
-  #info = null;
+  #instrument = null;
   /** @type {Interval} */
   #interval = "1m";
-  #candles = new Candles(INTERVALS_MS["1m"]);
-  /** Candles that changed since the last frame. @type {Map<number, Candle>} */
+  #decimals = 0;
+  /** @type {Candles | undefined} */
+  #candles;
+  /** Candles that changed since the last frame; null where all may have. @type {Map<number, CandleBar> | null} */
   #changed = new Map();
   /** @type {number | null} */
-  #hoveredMs = null;
-  #retryMs = FIRST_RETRY_MS;
-  #retryTimer = 0;
-  #abort = new AbortController();
-  #end = () => {};
+  #hovered = null;
+  /** What the exchange's clock was at a moment of ours. @type {{exchangeMs: number, hereMs: number} | null} */
+  #clock = null;
+  #describedMs = Number.NEGATIVE_INFINITY;
+  #absence = new Absence();
   #client;
   #chart;
-  #legend;
-  #note;
+  #root;
+  #tell;
+  #older;
+  #table;
   #drawSoon = oncePerFrame(() => this.#draw());
 
   /**
    * @param {Client} client
    * @param {Chart} chart
-   * @param {HTMLElement} legend with a `data-legend` element for each of open, high, low, close, volume
-   * @param {HTMLElement} note over the chart, for what stands in the way of candles
+   * @param {HTMLElement} root the panel, with a `data-chart` element for each part and the instrument's quote
+   * @param {(words: string) => void} tell the user, for a moment
    */
-  constructor(client, chart, legend, note) {
+  constructor(client, chart, root, tell) {
     this.#client = client;
     this.#chart = chart;
-    this.#legend = legend;
-    this.#note = note;
-    let wasInterrupted = false;
-    client.on("status", (state) => {
-      if (wasInterrupted && !isInterrupted(state)) this.#load();
-      wasInterrupted = isInterrupted(state);
-    });
+    this.#root = root;
+    this.#tell = tell;
+    this.#older = new OlderCandles(this.#find("older"));
+    this.#table = new CandleTable(this.#find("table"), this.#find("as-table"), () => this.#drawSoon());
+    listenToKeys(this.#find("canvas"), chart);
+    this.#find("latest").addEventListener("click", () => chart.showLatest());
+    client.on("status", (state) => this.#absence.note(state, Date.now()));
     chart.addEventListener("hover", (event) => {
-      this.#hoveredMs = /** @type {CustomEvent<number | null>} */ (event).detail;
+      this.#hovered = /** @type {CustomEvent<number | null>} */ (event).detail;
       this.#drawSoon();
     });
+    chart.addEventListener("sight", (event) => this.#onSight(/** @type {CustomEvent<Sight>} */ (event).detail));
+    this.#followStaleness(find(root, "#quote"));
+    setInterval(() => this.#drawSoon(), TICK_MS);
   }
 
   /**
-   * Show another symbol or interval.
-   * @param {Instrument} info
-   * @param {Interval} interval
+   * Show another instrument or interval.
+   * @param {Instrument} instrument
+   * @param {Interval} interval one that its market has
    */
-  show(info, interval) {
-    this.#end();
-    this.#info = info;
+  show(instrument, interval) {
+    const { market, symbol, tickSize } = instrument;
+    void this.#candles?.close();
+    this.#instrument = instrument;
     this.#interval = interval;
-    this.#candles = new Candles(INTERVALS_MS[interval]);
-    this.#changed.clear();
-    this.#retryMs = FIRST_RETRY_MS;
-    this.#chart.clear(decimalsOf(info.tickSize));
-    this.#note.textContent = "Loading…";
-    this.#load();
-    const subscription = this.#client.subscribe({
-      streams: [streamOf(info, `kline_${interval}`)],
-      onMessage: ({ data }) => this.#take(candleOf(/** @type {any} */ (data))),
+    this.#decimals = decimalsOf(tickSize);
+    this.#changed = new Map();
+    this.#clock = null;
+    this.#describedMs = Number.NEGATIVE_INFINITY;
+    this.#chart.clear(tickSize, interval);
+    this.#find("latest").hidden = true;
+    this.#note("Loading…");
+    this.#candles = this.#open({ market, symbol, interval, limit: HISTORY });
+    this.#older.follow(this.#candles);
+    this.#drawSoon();
+  }
+
+  /** @param {import("../../js/types/index.js").CandlesRequest} request */
+  #open(request) {
+    const candles = this.#client.candles(request);
+    candles.on("reset", (bars) => {
+      this.#changed = null;
+      this.#note(bars.length > 0 ? "" : "No candles yet");
+      this.#onWhole();
     });
-    this.#end = () => void subscription.unsubscribe();
+    candles.on("candle", (bar) => {
+      this.#take(bar);
+      this.#onWhole();
+    });
+    candles.on("error", ({ message }) => {
+      if (candles === this.#candles && candles.candles.length === 0) this.#note(`No history: ${message}. Trying again…`);
+    });
+    candles.ready.catch(({ message }) => {
+      // Another instrument's are shown meanwhile, or these are refused for good.
+      if (candles === this.#candles) this.#note(`No candles: ${message}`);
+    });
+    return candles;
+  }
+
+  /** @param {CandleBar} bar */
+  #take(bar) {
+    if (bar.eventTime !== null) this.#clock = { exchangeMs: bar.eventTime, hereMs: performance.now() };
+    this.#changed?.set(bar.openTime, bar);
+    if (this.#changed && this.#changed.size > MAX_SINGLE_UPDATES) this.#changed = null;
+  }
+
+  /** No candle is missing at this moment. */
+  #onWhole() {
+    const awayMs = this.#absence.end(Date.now());
+    // Begun seconds count: one is never away for 0 s.
+    if (awayMs !== null) this.#tell(`Recovered, ${formatAge(Math.ceil(awayMs / 1000) * 1000)}`);
     this.#drawSoon();
   }
 
-  /** @param {Candle} candle */
-  #take(candle) {
-    const outcome = this.#candles.apply(candle);
-    if (outcome === "hole") this.#loadLater();
-    if (outcome !== "updated") return;
-    this.#changed.set(candle.openMs, candle);
+  /** @param {Sight} sight */
+  #onSight({ from, isLatest }) {
+    this.#find("latest").hidden = isLatest;
+    this.#older.reach(from);
     this.#drawSoon();
   }
 
-  async #load() {
-    const info = this.#info;
-    if (!info) return;
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = 0;
-    this.#abort.abort();
-    const { signal } = (this.#abort = new AbortController());
-    this.#candles.expectHistory();
-    let history;
-    try {
-      history = await fetchCandles(info, this.#interval, signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (this.#candles.list.length === 0) this.#note.textContent = `No history: ${error.message}. Trying again…`;
-      this.#loadLater();
-      return;
-    }
-    if (signal.aborted) return;
-    this.#join(history);
-  }
-
-  /** @param {Candle[]} history */
-  #join(history) {
-    if (this.#candles.load(history) === "hole") this.#loadLater();
-    else this.#retryMs = FIRST_RETRY_MS;
-    this.#note.textContent = history.length > 0 ? "" : "No candles yet";
-    this.#changed.clear();
-    this.#chart.setCandles(this.#candles.list);
-    this.#drawSoon();
-  }
-
-  #loadLater() {
-    if (this.#retryTimer) return;
-    this.#retryTimer = setTimeout(() => this.#load(), this.#retryMs);
-    this.#retryMs = Math.min(LAST_RETRY_MS, this.#retryMs * 2);
+  /**
+   * Grey the price line whenever the quote says that it is stale: one sign for the figures and the chart.
+   * @param {HTMLElement} quote
+   */
+  #followStaleness(quote) {
+    const observer = new MutationObserver(() => this.#chart.setStale(quote.hasAttribute("data-stale")));
+    observer.observe(quote, { attributeFilter: ["data-stale"] });
   }
 
   #draw() {
-    if (this.#changed.size > MAX_SINGLE_UPDATES) {
-      this.#chart.setCandles(this.#candles.list);
+    const bars = this.#candles?.candles ?? [];
+    const isTooMuch = this.#chart.count > bars.length + MAX_DRAWN_BEYOND;
+    if (this.#changed && !isTooMuch) {
+      const changed = [...this.#changed.values()].sort((a, b) => a.openTime - b.openTime);
+      for (const bar of changed) this.#chart.update(bar);
     } else {
-      const changed = [...this.#changed.values()].sort((a, b) => a.openMs - b.openMs);
-      for (const candle of changed) this.#chart.update(candle);
+      this.#chart.setCandles(bars);
     }
-    this.#changed.clear();
-    this.#drawLegend();
+    this.#changed = new Map();
+    this.#drawLegend(bars);
+    this.#drawCountdown(bars);
+    this.#describe(bars);
+    this.#drawTable(bars);
   }
 
-  #drawLegend() {
-    const { list } = this.#candles;
-    const candle = list.findLast(({ openMs }) => openMs === this.#hoveredMs) ?? list.at(-1);
-    const decimals = decimalsOf(this.#info?.tickSize ?? "1");
-    for (const name of /** @type {const} */ (["open", "high", "low", "close", "volume"])) {
-      const value = candle?.[name] ?? Number.NaN;
-      const text = name === "volume" ? formatVolume(value) : formatPrice(value, decimals);
-      setText(find(this.#legend, `[data-legend=${name}]`), text);
-    }
+  /** @param {readonly CandleBar[]} bars */
+  #drawTable(bars) {
+    const { sight, count } = this.#chart;
+    // Of those drawn, the oldest may be kept no more.
+    const at = (/** @type {number} */ position) => Math.max(0, Math.ceil(position) - count + bars.length);
+    const shown = sight && this.#table.isOpen ? bars.slice(at(sight.from), at(sight.to + 1)) : [];
+    this.#table.render(shown, this.#interval, this.#decimals);
   }
-}
 
-/** @param {import("../../js/types/index.js").ClientState} state */
-function isInterrupted({ connection, exchange }) {
-  return connection === "disconnected" || exchange === "disconnected";
+  /** @param {readonly CandleBar[]} bars */
+  #drawLegend(bars) {
+    const hovered = this.#hovered;
+    const bar = (hovered === null ? undefined : bars.findLast(({ openTime }) => openTime === hovered)) ?? bars.at(-1);
+    const figures = figuresOf(bar, this.#decimals);
+    for (const name of FIGURES) setText(find(this.#root, `[data-legend=${name}]`), figures[name]);
+    setText(find(this.#root, "[data-legend=time]"), bar ? formatOpenTime(bar.openTime, this.#interval) : "–");
+    const change = find(this.#root, "[data-legend=change]");
+    if (change.dataset.direction !== figures.direction) change.dataset.direction = figures.direction;
+  }
+
+  /** @param {readonly CandleBar[]} bars */
+  #drawCountdown(bars) {
+    const last = bars.at(-1);
+    const clock = this.#clock;
+    const isShown = last && clock && !last.isClosed && this.#interval !== "1s";
+    // The exchange's clock, which runs on as ours does: a browser's own may be wrong by minutes.
+    const leftMs = isShown ? last.closeTime + 1 - (clock.exchangeMs + performance.now() - clock.hereMs) : 0;
+    setText(this.#find("countdown"), isShown ? formatCountdown(leftMs) : "–");
+  }
+
+  /** @param {readonly CandleBar[]} bars */
+  #describe(bars) {
+    if (!this.#instrument || performance.now() - this.#describedMs < DESCRIBE_MS) return;
+    if (bars.length > 0) this.#describedMs = performance.now();
+    setText(this.#find("text"), describeChart(this.#instrument, this.#interval, bars.at(-1), this.#decimals));
+  }
+
+  /** @param {string} words */
+  #note(words) {
+    setText(this.#find("note"), words);
+  }
+
+  /** @param {string} name */
+  #find(name) {
+    return find(this.#root, `[data-chart=${name}]`);
+  }
 }

@@ -4,14 +4,9 @@
  */
 
 import { Catalog } from "./instruments.js";
-import { candlesOfRows } from "./payloads.js";
-
-/** @typedef {import("./payloads.js").Candle} Candle */
-/** @typedef {import("./streams.js").Interval} Interval */
 
 /** @typedef {import("./instruments.js").Instrument} Instrument */
 
-const HISTORY_LENGTH = 500;
 const TIMEOUT_MS = 10_000;
 
 /** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code`. */
@@ -53,32 +48,15 @@ export async function fetchPrice(symbol) {
 }
 
 /**
- * The latest candles of an instrument, oldest first, the open one included.
- * @param {Instrument} instrument
- * @param {Interval} interval
- * @param {AbortSignal} signal
- * @returns {Promise<Candle[]>}
- * @throws {ApiError}
- */
-export async function fetchCandles({ market, symbol }, interval, signal) {
-  const query = new URLSearchParams({ market, interval, limit: String(HISTORY_LENGTH) });
-  const { klines } = await fetchData(`/klines/${encodeURIComponent(symbol)}?${query}`, signal);
-  return candlesOfRows(klines);
-}
-
-/**
  * The `data` of one answer.
  * @param {string} path
- * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
-async function fetchData(path, signal) {
-  const deadline = AbortSignal.timeout(TIMEOUT_MS);
-  const signals = signal ? [signal, deadline] : [deadline];
+async function fetchData(path) {
   let body;
   let status;
   try {
-    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store" });
+    const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
     status = response.status;
     body = await response.json();
   } catch (error) {

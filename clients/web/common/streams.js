@@ -4,21 +4,36 @@
  */
 
 /** @typedef {import("./instruments.js").Instrument} Instrument */
+/** @typedef {import("./instruments.js").Market} Market */
 
-/** Length of each interval that the chart offers, milliseconds. */
-export const INTERVALS_MS = Object.freeze({
-  "1m": 60_000,
-  "5m": 300_000,
-  "15m": 900_000,
-  "1h": 3_600_000,
-  "4h": 14_400_000,
-  "1d": 86_400_000,
-});
+/** The intervals of Binance's candles, shortest first. */
+export const INTERVALS = Object.freeze(
+  /** @type {const} */ (["1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"]),
+);
 
-/** @typedef {keyof typeof INTERVALS_MS} Interval */
+/** @typedef {typeof INTERVALS[number]} Interval */
 
 /** @type {Interval} */
 export const DEFAULT_INTERVAL = "1m";
+
+/**
+ * The intervals that a market has, shortest first.
+ * @param {Market} market
+ * @returns {readonly Interval[]}
+ */
+export function intervalsOf(market) {
+  return market === "spot" ? INTERVALS : INTERVALS.filter((interval) => interval !== "1s");
+}
+
+/**
+ * The interval of that name where the market has it, else the default.
+ * @param {string} name
+ * @param {Market} market
+ * @returns {Interval}
+ */
+export function intervalNamed(name, market) {
+  return intervalsOf(market).find((interval) => interval === name) ?? DEFAULT_INTERVAL;
+}
 
 /**
  * A stream of an instrument: `spot:btcusdt@ticker`.

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { DEFAULT_INTERVAL, INTERVALS_MS } from "../common/streams.js";
+import { intervalNamed } from "../common/streams.js";
 
 /** @typedef {import("../common/instruments.js").Market} Market */
 /** @typedef {import("../common/streams.js").Interval} Interval */
@@ -22,11 +22,11 @@ import { DEFAULT_INTERVAL, INTERVALS_MS } from "../common/streams.js";
  */
 export function parseView(query) {
   const parameters = new URLSearchParams(query);
-  const interval = parameters.get("interval") ?? "";
+  const market = parameters.get("market") === "futures" ? "futures" : "spot";
   return {
-    market: parameters.get("market") === "futures" ? "futures" : "spot",
+    market,
     symbol: (parameters.get("symbol") ?? "").trim().toUpperCase(),
-    interval: Object.hasOwn(INTERVALS_MS, interval) ? /** @type {Interval} */ (interval) : DEFAULT_INTERVAL,
+    interval: intervalNamed(parameters.get("interval") ?? "", market),
   };
 }
 

@@ -14,7 +14,7 @@ import { candlesOfRows } from "./payloads.js";
 const HISTORY_LENGTH = 500;
 const TIMEOUT_MS = 10_000;
 
-/** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code`. */
+/** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code` (of Binance's paths its number). */
 export class ApiError extends Error {
   /**
    * @param {string} message
@@ -67,12 +67,36 @@ export async function fetchCandles({ market, symbol }, interval, signal) {
 }
 
 /**
+ * One answer of Binance's own REST API, which the server speaks as well.
+ * @param {string} path `/fapi/v1/openInterest?symbol=BTCUSDT`
+ * @param {AbortSignal} signal
+ * @returns {Promise<any>}
+ * @throws {ApiError}
+ */
+export async function fetchBinance(path, signal) {
+  const { status, body } = await fetchJson(path, signal);
+  if (status !== 200) throw new ApiError(body.msg ?? `HTTP ${status}`, String(body.code ?? "unknown"));
+  return body;
+}
+
+/**
  * The `data` of one answer.
  * @param {string} path
  * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
 async function fetchData(path, signal) {
+  const { status, body } = await fetchJson(path, signal);
+  if (!body.success) throw new ApiError(body.error ?? `HTTP ${status}`, body.code ?? "unknown");
+  return body.data;
+}
+
+/**
+ * @param {string} path
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{status: number, body: any}>}
+ */
+async function fetchJson(path, signal) {
   const deadline = AbortSignal.timeout(TIMEOUT_MS);
   const signals = signal ? [signal, deadline] : [deadline];
   let body;
@@ -85,6 +109,5 @@ async function fetchData(path, signal) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
   }
-  if (!body.success) throw new ApiError(body.error ?? `HTTP ${status}`, body.code ?? "unknown");
-  return body.data;
+  return { status, body };
 }

@@ -59,11 +59,11 @@ export function gapWords({ missed, reason }, what) {
 /**
  * The trades of `rows` that came before the trade `first`; null where the one right before it is not among them.
  * @param {Trade[]} rows oldest first
- * @param {number} first id
+ * @param {number} first id; Infinity while there is no such trade yet
  * @returns {Trade[] | null}
  */
 export function tradesBefore(rows, first) {
   const newest = rows.at(-1);
-  if (newest && newest.id < first - 1) return null;
+  if (newest && first !== Infinity && newest.id < first - 1) return null;
   return rows.filter(({ id }) => id < first);
 }

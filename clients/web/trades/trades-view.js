@@ -26,8 +26,8 @@ export class TradesView {
   #info = null;
   /** First trade that came live; none yet: Infinity. */
   #firstLive = Infinity;
-  /** Last trade shown. */
-  #last = -Infinity;
+  /** Those of before that were shown while none had come live, oldest first. @type {Trade[]} */
+  #earlier = [];
   #abort = new AbortController();
   #end = () => {};
   #client;
@@ -69,22 +69,23 @@ export class TradesView {
     this.#abort.abort();
     this.#abort = new AbortController();
     this.#firstLive = Infinity;
-    this.#last = -Infinity;
+    this.#earlier = [];
     this.#tape.reset({ price: decimalsOf(tickSize), size: decimalsOf(stepSize) });
     this.#tape.say("Loading…");
   }
 
   /** @param {Trade} trade live */
   #take(trade) {
-    if (trade.id <= this.#last) return;
-    const isFirst = this.#firstLive === Infinity;
-    if (isFirst && this.#last !== -Infinity && trade.id > this.#last + 1) {
-      // The server's answer was a moment older than the first live trade: ask again.
-      this.#reset();
-      void this.#load();
+    if (this.#firstLive === Infinity) {
+      if (this.#earlier.some(({ id }) => id === trade.id)) return;
+      const last = this.#earlier.at(-1);
+      if (last && trade.id !== last.id + 1) {
+        // The server's answer was a moment too old, or ids have begun anew: ask again.
+        this.#reset();
+        void this.#load();
+      }
+      this.#firstLive = trade.id;
     }
-    if (isFirst) this.#firstLive = trade.id;
-    this.#last = trade.id;
     this.#tape.push(trade);
   }
 
@@ -122,7 +123,7 @@ export class TradesView {
 
   /** @param {Trade[]} older oldest first */
   #join(older) {
-    this.#last = Math.max(this.#last, older.at(-1)?.id ?? -Infinity);
+    if (this.#firstLive === Infinity) this.#earlier = older;
     this.#tape.append(older);
     this.#tape.say(this.#tape.isEmpty ? "No trades yet" : "");
   }

@@ -48,7 +48,7 @@ export class Tape {
     this.#pill = find(root, "[data-tape=new]");
     this.#note = find(root, "[data-tape=note]");
     this.#templates = templates;
-    this.#listen();
+    this.#listen(root);
   }
 
   /** Whether nothing is shown or about to be. */
@@ -95,12 +95,14 @@ export class Tape {
     setText(this.#note, words);
   }
 
-  #listen() {
+  /** @param {HTMLElement} root */
+  #listen(root) {
     const box = this.#box;
-    box.addEventListener("pointerenter", ({ pointerType }) => {
+    // Of the root, as the pill may appear under the pointer.
+    root.addEventListener("pointerenter", ({ pointerType }) => {
       this.#isHovered = pointerType === "mouse";
     });
-    box.addEventListener("pointerleave", () => {
+    root.addEventListener("pointerleave", () => {
       this.#isHovered = false;
       this.#drawSoon();
     });

@@ -16,12 +16,11 @@ from market.messages import Message
 from market.streams import StreamName
 from tests.server.conftest import Served, serving, until
 from tests.support.processes import Process, free_port, tickcast
-from tests.web.browsing import FIGURE, PHONE, TIMEOUT_MS, open_page, save, url
+from tests.web.browsing import FIGURE, LADDER_CHECK, PHONE, TIMEOUT_MS, open_page, save, url
 from tests.web.conftest import simulated
 
 pytestmark = pytest.mark.browser
 
-LADDER_CHECK: Final = Path(__file__).with_name("ladder-check.js")
 FUTURES: Final = "/?market=futures&symbol=BTCUSDT"
 BOOK: Final = "futures:btcusdt@book"
 TRADES: Final = "futures:btcusdt@aggTrade"
@@ -125,7 +124,7 @@ async def test_the_ladder_is_sorted_adds_up_and_never_crosses_beside_the_contrac
     contract = page.locator("#contract")
     for name in ("mark", "index", "interest"):
         await expect(contract.locator(f"[data-contract={name}]")).to_have_text(FIGURE, timeout=TIMEOUT_MS)
-    await expect(contract.locator("[data-contract=rate]")).to_have_text(re.compile(r"^[+−]?\d\.\d{4}%$"))
+    await expect(contract.locator("[data-contract=rate]")).to_have_text(re.compile(r"^[+\u2212]?\d\.\d{4}%$"))
     countdown = contract.locator("[data-contract=countdown]")
     before = await countdown.inner_text()
     assert CLOCK.fullmatch(before)

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { depthOf, outlineOf } from "../../clients/web/book/depth.js";
 import { bidShareOf, groupDecimals, groupingsOf, ladderOf, spreadOf, stepsOf } from "../../clients/web/book/levels.js";
 
 const STEPS = stepsOf({ tickSize: "0.10", stepSize: "0.001" });
@@ -54,4 +55,25 @@ test("groups are tenfolds of the tick up to a hundredth of the price", () => {
 test("grouped prices have the digits of their group", () => {
   assert.deepEqual([1, 10, 100].map((group) => groupDecimals("0.10", group)), [1, 0, 0]);
   assert.equal(groupDecimals("0.00000100", 10), 5);
+});
+
+test("the depth chart reaches as far on both sides, and no further than the book", () => {
+  const depth = depthOf([["100.0", "1"], ["99.5", "2"], ["99.0", "4"]], [["100.2", "1"], ["100.6", "1"]], STEPS);
+  assert.deepEqual([depth.middle, depth.half], [1001, 5]);
+  assert.deepEqual(depth.bids.map(({ totalLots }) => totalLots), [1000]);
+  assert.deepEqual(depth.asks.map(({ totalLots }) => totalLots), [1000, 2000]);
+  assert.equal(depth.fullLots, 2000);
+  assert.equal(outlineOf(depth.asks, depth, "right"), "M50 102H60.00V50.00H100.00V0.00H102V102Z");
+  assert.equal(outlineOf(depth.bids, depth, "left"), "M50 102H40.00V50.00H-2V102Z");
+});
+
+test("the depth chart of a long book has few steps", () => {
+  const side = (sign) => Array.from({ length: 1000 }, (_, at) => [(60_000 + sign * (at + 1) / 10).toFixed(1), "0.5"]);
+  const depth = depthOf(side(-1), side(1), STEPS);
+  for (const rungs of [depth.bids, depth.asks]) assert.ok(rungs.length > 100 && rungs.length <= 121);
+  assert.equal(depth.bids.at(-1).totalLots, 500_000);
+});
+
+test("a side that is empty leaves no depth chart", () => {
+  assert.equal(depthOf([], ASKS, STEPS), null);
 });

@@ -111,7 +111,7 @@ async def test_the_ladder_is_sorted_adds_up_and_never_crosses_beside_the_contrac
     await page.evaluate(LADDER_CHECK.read_text())
     panel = page.locator("#book-panel")
     await expect(panel).to_have_attribute("data-state", "synced", timeout=TIMEOUT_MS)
-    await drawn(page, 20)
+    await drawn(page, 30)
     fine = (await checked(page))["levels"]
     await page.get_by_label("Price grouping").select_option("100")
     await expect(page.locator("[data-book=bids] [data-level=price]").first).to_have_text(re.compile(r"^[\d,]+0$"))
@@ -120,6 +120,15 @@ async def test_the_ladder_is_sorted_adds_up_and_never_crosses_beside_the_contrac
     assert found["wrong"] == []
     assert fine >= 5
     assert found["resyncs"] == 0
+
+    depth = page.get_by_role("button", name="Depth chart")
+    await depth.click()
+    for side in ("bids", "asks"):
+        await expect(page.locator(f"[data-depth={side}]")).to_have_attribute("d", re.compile(r"^M50 102H.*Z$"))
+    await expect(page.get_by_role("table", name="Order book")).to_be_hidden()
+    await save(page, tmp_path, "depth")
+    await depth.click()
+    await expect(page.get_by_role("table", name="Order book")).to_be_visible()
 
     contract = page.locator("#contract")
     for name in ("mark", "index", "interest"):

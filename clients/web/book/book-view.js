@@ -6,12 +6,14 @@
 import { find, setText } from "../common/dom.js";
 import { decimalsOf, formatPrice, staleLabel } from "../common/format.js";
 import { oncePerFrame } from "../common/frames.js";
+import { DepthView } from "./depth-view.js";
 import { bidShareOf, groupDecimals, groupingsOf, ladderOf, spreadOf, stepsOf } from "./levels.js";
 import { Side } from "./side.js";
 
 /** @typedef {import("../../js/types/index.js").Client} Client */
 /** @typedef {import("../../js/types/index.js").OrderBook} OrderBook */
 /** @typedef {import("../common/instruments.js").Instrument} Instrument */
+/** @typedef {import("./levels.js").Steps} Steps */
 
 const STALE_CHECK_MS = 1000;
 const SPREAD_DIGITS = 4;
@@ -32,6 +34,9 @@ export class BookView {
   #grouping;
   #bids;
   #asks;
+  #depth;
+  #ladderBox;
+  #depthBox;
   #drawSoon = oncePerFrame(() => this.#draw());
 
   /**
@@ -45,6 +50,11 @@ export class BookView {
     this.#grouping = /** @type {HTMLSelectElement} */ (find(root, "#book-grouping"));
     this.#bids = new Side(find(root, "[data-book=bids]"), template, false);
     this.#asks = new Side(find(root, "[data-book=asks]"), template, true);
+    this.#ladderBox = find(root, "[data-book=ladder]");
+    this.#depthBox = find(root, "[data-book=depth]");
+    this.#depth = new DepthView(this.#depthBox);
+    const toggle = find(root, "#book-depth");
+    toggle.addEventListener("click", () => this.#show(this.#depthBox.hidden, toggle));
     this.#grouping.addEventListener("change", () => {
       this.#group = Number(this.#grouping.value);
       this.#drawSoon();
@@ -69,9 +79,25 @@ export class BookView {
     this.#asks.clear();
     this.#clearMiddle();
     this.#say("loading", "Loading…");
-    book.on("change", () => this.#drawSoon());
+    book.on("change", () => {
+      this.#updatedMs = Date.now();
+      this.#drawSoon();
+    });
     book.on("stale", () => book === this.#book && this.#say("resyncing", "Resyncing…"));
     book.on("error", ({ message }) => book === this.#book && this.#say("refused", message));
+  }
+
+  /**
+   * Change between ladder and depth chart.
+   * @param {boolean} isDepth
+   * @param {HTMLElement} toggle
+   */
+  #show(isDepth, toggle) {
+    this.#ladderBox.hidden = isDepth;
+    this.#depthBox.hidden = !isDepth;
+    this.#grouping.disabled = isDepth;
+    toggle.ariaPressed = String(isDepth);
+    this.#drawSoon();
   }
 
   /**
@@ -95,6 +121,21 @@ export class BookView {
     // Between the change and this frame the book may have lost its hold.
     if (!book?.isInSync || !info) return;
     const steps = stepsOf(info);
+    const shown = this.#depthBox.hidden ? this.#drawLadder(book, info, steps) : this.#depth.draw(book, info, steps);
+    this.#drawShare(shown && bidShareOf(shown));
+    const [best] = [...book.bids(1), ...book.asks(1)];
+    this.#offer(groupingsOf(Number(best?.[0] ?? 0), steps.price), info);
+    this.#say("synced", "");
+    this.#drawAge();
+  }
+
+  /**
+   * @param {OrderBook} book in sync
+   * @param {Instrument} info
+   * @param {Steps} steps
+   * @returns {import("./levels.js").Ladder} what is drawn
+   */
+  #drawLadder(book, info, steps) {
     // Levels are a tick apart or more, so that these fill the rungs.
     const [bids, asks] = [book.bids(this.#length * this.#group), book.asks(this.#length * this.#group)];
     const ladder = ladderOf(bids, asks, steps, this.#group, this.#length);
@@ -103,16 +144,12 @@ export class BookView {
     this.#bids.draw(ladder.bids, steps, decimals, fullLots);
     this.#asks.draw(ladder.asks, steps, decimals, fullLots);
     this.#drawSpread(spreadOf(bids[0], asks[0], steps), steps, info);
-    this.#drawShare(bidShareOf(ladder));
-    this.#offer(groupingsOf(Number(bids[0]?.[0] ?? asks[0]?.[0] ?? 0), steps.price), info);
-    this.#updatedMs = Date.now();
-    this.#say("synced", "");
-    this.#drawAge();
+    return ladder;
   }
 
   /**
    * @param {ReturnType<typeof spreadOf>} spread
-   * @param {import("./levels.js").Steps} steps
+   * @param {Steps} steps
    * @param {Instrument} info
    */
   #drawSpread(spread, steps, info) {

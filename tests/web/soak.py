@@ -33,7 +33,8 @@ DRAWN_MIN: Final = 1.0
 SETTINGS: Final = {"SIM_SYMBOLS": "20", "EXCHANGE": "simulate"}
 PATH: Final = "/?market=futures&symbol=BTCUSDT"
 MEASURES: Final = {
-    "JSHeapUsedSize": Measure("heap", "MB", 0.05, 1.0),
+    # A chart keeps the candles that come, a book the levels that prices reach (10,000 a side).
+    "JSHeapUsedSize": Measure("heap", "MB", 0.05, 2.0),
     "Nodes": Measure("nodes", "", 0.05, 50.0),
     "JSEventListeners": Measure("listeners", "", 0.05, 10.0),
 }

@@ -13,12 +13,12 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak loadtest vendor clean servers monitors node chromium compiler
+.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak page-soak loadtest vendor clean servers monitors node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## Install everything that the other commands need
 
@@ -76,6 +76,9 @@ bench: $(DEV) $(NODE) servers compiler ## Beside stock python-socketio and Socke
 
 soak: $(DEV) $(NODE) servers compiler ## 10,000 idle, 5,000 active clients and some that come and go: nothing may drift; MINUTES=30
 	@$(BIN)/python -m loadtest.bench.soak
+
+page-soak: $(DEV) $(NODE) chromium ## The page left open: memory flat, order book never crossed, no console error; MINUTES=30
+	@$(BIN)/python -m tests.web.soak
 
 roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
 	@exec $(BIN)/python -m deploy.rolling

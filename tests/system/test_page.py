@@ -32,6 +32,8 @@ async def test_the_page_shows_changing_prices_and_a_candle_chart_through_nginx(
     await expect(page.locator("[data-mark]")).to_have_text("SIMULATED")
     await expect(page.locator("[data-replica]")).to_contain_text("app")
     assert await candles_drawn(page)
+    await expect(page.locator("#book-panel")).to_have_attribute("data-state", "synced", timeout=TIMEOUT_MS)
+    await expect(page.locator("#trades .tape-row").first).to_be_visible()
     await save(page, tmp_path, "screenshot")
     assert errors == []
 

@@ -14,6 +14,8 @@ DESKTOP = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
 TIMEOUT_MS = 15_000
 FIGURE = re.compile(r"\d")
+LADDER_CHECK = Path(__file__).with_name("ladder-check.js")
+"""A script for the page that reads the order book in every frame, and keeps in `ladderCheck` what is wrong with it."""
 # Pixels of the chart that have exactly the colour of a rising or a falling candle.
 CANDLE_PIXELS = """chart => {
   const copy = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

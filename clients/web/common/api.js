@@ -9,7 +9,7 @@ import { Catalog } from "./instruments.js";
 
 const TIMEOUT_MS = 10_000;
 
-/** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code`. */
+/** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code` (of Binance's paths its number). */
 export class ApiError extends Error {
   /**
    * @param {string} message
@@ -48,21 +48,46 @@ export async function fetchPrice(symbol) {
 }
 
 /**
+ * One answer of Binance's own REST API, which the server speaks as well.
+ * @param {string} path `/fapi/v1/openInterest?symbol=BTCUSDT`
+ * @param {AbortSignal} signal
+ * @returns {Promise<any>}
+ * @throws {ApiError}
+ */
+export async function fetchBinance(path, signal) {
+  const { status, body } = await fetchJson(path, signal);
+  if (status !== 200) throw new ApiError(body.msg ?? `HTTP ${status}`, String(body.code ?? "unknown"));
+  return body;
+}
+
+/**
  * The `data` of one answer.
  * @param {string} path
  * @returns {Promise<any>}
  */
 async function fetchData(path) {
+  const { status, body } = await fetchJson(path);
+  if (!body.success) throw new ApiError(body.error ?? `HTTP ${status}`, body.code ?? "unknown");
+  return body.data;
+}
+
+/**
+ * @param {string} path
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{status: number, body: any}>}
+ */
+async function fetchJson(path, signal) {
+  const deadline = AbortSignal.timeout(TIMEOUT_MS);
+  const signals = signal ? [signal, deadline] : [deadline];
   let body;
   let status;
   try {
-    const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
+    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store" });
     status = response.status;
     body = await response.json();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
   }
-  if (!body.success) throw new ApiError(body.error ?? `HTTP ${status}`, body.code ?? "unknown");
-  return body.data;
+  return { status, body };
 }

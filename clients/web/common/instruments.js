@@ -13,6 +13,7 @@
  * @property {string} baseAsset
  * @property {string} quoteAsset
  * @property {string} tickSize decimal string
+ * @property {string} stepSize decimal string
  */
 
 const MAIN_QUOTE = "USDT";

@@ -38,4 +38,6 @@ class ClientTime:
 
 def _shown(times: Percentiles | HopFigures | None) -> dict[str, float] | None:
     """In ms."""
-    return times and {"p50": times.p50_us / 1e3, "p95": times.p95_us / 1e3, "samples": times.samples}
+    if times is None:
+        return None
+    return {"p50": times.p50_us / 1e3, "p95": times.p95_us / 1e3, "samples": times.samples}

@@ -44,5 +44,12 @@ client.on("draining", ({ delayMs }) => delayMs.toFixed());
 // @ts-expect-error no such event
 client.on("drained", () => {});
 
+client.on("message", ({ kind, ts }) => console.log(kind, ts.toFixed()));
+const { serverTime, hops } = await client.time();
+// @ts-expect-error there may be no samples
+console.log(serverTime.toFixed(), hops.bus.p95);
+// @ts-expect-error a token is text
+connect(undefined, { renewToken: async () => 1 });
+
 const price: number | undefined = usePriceStream(["BTCUSDT"])["BTCUSDT"]?.price;
 console.log(price);

@@ -40,6 +40,8 @@ export class Client extends Emitter {
   #timer;
   #token;
   #renewToken;
+  /** @type {string | undefined} the token that this connection came with */
+  #shown;
   #socket;
   /** @type {import("./streams.js").Call} */
   #call = (event, body, done) => void this.#socket.timeout(ANSWER_WITHIN_MS).emit(event, body, done);
@@ -216,11 +218,12 @@ export class Client extends Emitter {
   /**
    * Connect with another token, once there is one.
    * @param {Refusal} refusal of the one that we have
-   * @param {(refusal: Refusal) => Promise<string>} renewToken
+   * @param {NonNullable<ConnectOptions["renewToken"]>} renewToken
    */
   async #renew(refusal, renewToken) {
     try {
-      this.#token = await renewToken(refusal);
+      const token = await renewToken(refusal, this.#shown);
+      if (typeof this.#token !== "function") this.#token = token;
     } catch {
       // Whoever gives none knows why; what is told is what the server said.
       this.#end(new TickcastError(refusal));
@@ -241,7 +244,8 @@ export class Client extends Emitter {
    */
   async #showCredentials(show, apiKey) {
     try {
-      show({ token: typeof this.#token === "function" ? await this.#token() : this.#token, apiKey });
+      this.#shown = typeof this.#token === "function" ? await this.#token() : this.#token;
+      show({ token: this.#shown, apiKey });
     } catch (error) {
       this.#end(new TickcastError({ code: "unauthorized", message: `No token was made: ${error}` }));
     }

@@ -308,9 +308,10 @@ export interface ConnectOptions {
   apiKey?: string;
   /**
    * Another token, where the server refuses the one shown (`unauthorized`) or it has ended (`token_expired`): of a page
-   * that asks its user. Rejecting ends the client with that refusal, as it ends without this function.
+   * that asks its user. `refused` is the one shown. Where `token` is a function it is asked after this. Rejecting ends the
+   * client with that refusal, as it ends without this function.
    */
-  renewToken?: (refusal: Refusal) => Promise<string>;
+  renewToken?: (refusal: Refusal, refused: string | undefined) => Promise<string>;
   /** WebSocket, and polling where that does not come through, unless given. */
   transports?: ("websocket" | "polling")[];
 }

@@ -11,6 +11,11 @@ import { candlesOfRows } from "./payloads.js";
 
 /** @typedef {import("./instruments.js").Instrument} Instrument */
 
+/** @typedef {import("./credentials.js").Credentials} Credentials */
+
+/** @type {Credentials | undefined} */
+let credentials;
+
 const HISTORY_LENGTH = 500;
 const TIMEOUT_MS = 10_000;
 
@@ -25,6 +30,14 @@ export class ApiError extends Error {
     this.name = "ApiError";
     this.code = code;
   }
+}
+
+/**
+ * Show these with every call from now on, and ask for others where they are refused.
+ * @param {Credentials} shown
+ */
+export function showCredentials(shown) {
+  credentials = shown;
 }
 
 /**
@@ -77,13 +90,19 @@ async function fetchData(path, signal) {
   const signals = signal ? [signal, deadline] : [deadline];
   let body;
   let status;
+  const token = credentials?.token ?? "";
   try {
-    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store" });
+    const headers = credentials?.headers;
+    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store", headers });
     status = response.status;
     body = await response.json();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
+  }
+  if (status === 401 && credentials) {
+    await credentials.renew(token, { code: body.code, message: body.error });
+    return fetchData(path, signal);
   }
   if (!body.success) throw new ApiError(body.error ?? `HTTP ${status}`, body.code ?? "unknown");
   return body.data;

@@ -37,8 +37,8 @@ client.close();
 
 const asked = [];
 const page = connect(url, {
-  renewToken: async ({ code }) => {
-    asked.push(code);
+  renewToken: async ({ code }, refused) => {
+    asked.push(refused === undefined ? `first ${code}` : code);
     if (asked.length === 4) throw new Error("The user has given up");
     return ["not a token", mint(-4), mint(-60)][asked.length - 1];
   },

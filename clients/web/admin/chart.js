@@ -50,7 +50,7 @@ export class Chart {
 
   draw() {
     const [low, high] = [this.#series.lowest, this.#series.highest].map(this.#format);
-    const range = `${low} to ${high} in 5 min`;
+    const range = `${low} to ${high} in the last 5 min`;
     setText(this.#value, this.#format(this.#series.last));
     setText(this.#range, range);
     this.#line.setAttribute("points", this.#series.line);

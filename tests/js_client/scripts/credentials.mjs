@@ -40,7 +40,7 @@ const page = connect(url, {
   renewToken: async ({ code }, refused) => {
     asked.push(refused === undefined ? `first ${code}` : code);
     if (asked.length === 4) throw new Error("The user has given up");
-    return ["not a token", mint(-4), mint(-60)][asked.length - 1];
+    return ["not a token", mint(-2), mint(-60)][asked.length - 1];
   },
 });
 const end = new Promise((resolve) => page.on("error", resolve));

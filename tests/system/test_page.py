@@ -1,5 +1,6 @@
 """The page through Nginx, in a real browser."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,25 @@ async def test_the_page_shows_changing_prices_and_a_candle_chart_through_nginx(
     assert await candles_drawn(page)
     await save(page, tmp_path, "screenshot")
     assert errors == []
+
+
+@pytest.mark.browser
+async def test_a_silent_exchange_and_another_replica_are_told(cluster: Cluster, browser: Browser) -> None:
+    page, _ = await open_page(browser, cluster.url)
+    badge, exchange = page.locator("[data-replica]"), page.locator("[data-light=exchange]")
+    await expect(badge).to_have_text(re.compile("^app[12]$"), timeout=TIMEOUT_MS)
+    await expect(exchange).to_have_attribute("data-state", "connected", timeout=TIMEOUT_MS)
+    cluster.control("silence", {})
+    await expect(exchange).to_have_attribute("data-state", "stale", timeout=2 * TIMEOUT_MS)
+    await expect(exchange).to_contain_text(re.compile(r"stale, silent\s*\d+ s"))
+    cluster.control("reset", {})
+    await expect(exchange).to_have_attribute("data-state", "connected", timeout=2 * TIMEOUT_MS)
+
+    first = await badge.inner_text()
+    cluster.processes[first].kill()
+    await expect(badge).not_to_have_text(first, timeout=TIMEOUT_MS)
+    second = await badge.inner_text()
+    await expect(page.locator("#notice")).to_have_text(f"Moved from {first} to {second}")
+    await expect(page.locator("[data-light=connection]")).to_have_attribute("data-state", "connected")
+    cluster.processes[first].start()
+    await page.close()

@@ -87,10 +87,15 @@ test("the counts of a process that restarted are none that grew", () => {
 });
 
 test("a line ends at the right edge, and what is too old is left out", () => {
-  const series = new Series(1000, 3);
-  for (const [value, at] of [[5, 0], [0, 500], [10, 1000], [20, 1500]]) series.note(value, at);
-  assert.equal(series.line, `${WIDTH / 2}.0,${HEIGHT / 2}.0 ${WIDTH}.0,2.0`);
-  assert.deepEqual([series.last, series.lowest, series.highest], [20, 10, 20]);
+  const series = new Series(120_000, 3);
+  for (const [value, at] of [[5, 0], [0, 60_001], [10, 120_001], [20, 180_001], [20, 180_001]]) series.note(value, at);
+  assert.equal(series.line, `0.0,${HEIGHT / 2}.0 ${WIDTH}.0,2.0 ${WIDTH}.0,2.0`); // the lower edge is 0
+  assert.deepEqual([series.last, series.lowest, series.highest, series.spanMs], [20, 10, 20, 60_000]);
+  series.note(1, 180_001 + 120_000);
+  assert.deepEqual([series.line, series.highest], [`${WIDTH}.0,2.0`, 1]);
+  const young = new Series(120_000, 3);
+  for (const at of [0, 15_000]) young.note(1, at);
+  assert.equal(young.line.split(" ")[0], `${WIDTH / 2}.0,2.0`);
 });
 
 test("the busiest streams are added up over replicas that speak", () => {

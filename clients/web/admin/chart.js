@@ -4,6 +4,7 @@
  */
 
 import { setText } from "../common/dom.js";
+import { formatAge } from "../common/format.js";
 import { HEIGHT, Series, WIDTH } from "./series.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -50,7 +51,7 @@ export class Chart {
 
   draw() {
     const [low, high] = [this.#series.lowest, this.#series.highest].map(this.#format);
-    const range = `${low} to ${high} in the last 5 min`;
+    const range = `${low} to ${high} in ${formatAge(this.#series.spanMs)}`;
     setText(this.#value, this.#format(this.#series.last));
     setText(this.#range, range);
     this.#line.setAttribute("points", this.#series.line);

@@ -6,6 +6,8 @@
 /** Length and height of a line's coordinates; the page stretches them. */
 export const [WIDTH, HEIGHT] = [300, 48];
 const MARGIN = 2;
+/** A line is stretched over its time, but not over less than this, ms. */
+const SHORTEST_MS = 30_000;
 
 /** At most `capacity` values with their times; those older than `windowMs` are forgotten. */
 export class Series {
@@ -43,17 +45,23 @@ export class Series {
     return Math.max(...this.#points.map(({ value }) => value));
   }
 
+  /** Over how long the line goes, ms. */
+  get spanMs() {
+    const [first, last] = [this.#points[0]?.at ?? 0, this.#points.at(-1)?.at ?? 0];
+    return Math.min(this.#windowMs, Math.max(SHORTEST_MS, last - first));
+  }
+
   /**
    * The points of an SVG polyline, the newest at the right edge; the lower edge is 0, or the lowest value where that is less.
    * @returns {string}
    */
   get line() {
     const [bottom, top] = [Math.min(0, this.lowest), this.highest];
-    const end = this.#points.at(-1)?.at ?? 0;
+    const [end, spanMs] = [this.#points.at(-1)?.at ?? 0, this.spanMs];
     const scale = top > bottom ? (HEIGHT - 2 * MARGIN) / (top - bottom) : 0;
     return this.#points
       .map(({ at, value }) => {
-        const x = WIDTH * (1 - (end - at) / this.#windowMs);
+        const x = WIDTH * (1 - (end - at) / spanMs);
         return `${x.toFixed(1)},${(HEIGHT - MARGIN - (value - bottom) * scale).toFixed(1)}`;
       })
       .join(" ");

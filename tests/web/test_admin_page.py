@@ -93,9 +93,7 @@ async def test_the_cluster_is_shown_live_with_what_is_wrong_and_what_happened(
     await expect(journal).to_contain_text("app2: 12 messages dropped for slow clients", timeout=TIMEOUT_MS)
     await expect(journal).to_contain_text("ingestor1: refused on 2 connections to the exchange")
     await expect(now).to_contain_text("The event loop of app2 is 250 ms late")
-    await expect(
-        page.get_by_role("img", name=re.compile("^Worst loop lag: .*250 ms in 30 s"))
-    ).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile("^Worst loop lag: .*250 ms in 30 s"))).to_be_visible()
     assert await violations(page) == []
     await save(page, tmp_path, "operator")
 

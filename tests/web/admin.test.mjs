@@ -37,7 +37,7 @@ test("each thing that is wrong has its sentence", () => {
     "in1 has lost a connection to the exchange": { connected: false },
     "The exchange has said nothing to in1 for 13 s": { last_message_ms: 86_000 },
     "in1 publishes 700 ms after receiving": { lag_s: 0.7 },
-    "4 streams of in1 stay silent on connections that are well": { stalled: 4 },
+    "4 streams of in1 silent on connections that are well": { stalled: 4 },
     "in1 has no room for 1 book": { books_refused: 1 },
     "in1 is joining": { phase: "joining" },
   };

@@ -74,7 +74,7 @@ test("the lights say what is lost, for how long, and why", () => {
   assert.deepEqual(connectionLight("connected", 9e9, ""), { state: "connected", words: "connected", age: "" });
   assert.deepEqual(connectionLight("disconnected", 14_500, ""), { state: "disconnected", words: "lost, retrying", age: "14 s" });
   assert.equal(connectionLight("disconnected", 1, "not let in").words, "not let in");
-  assert.equal(connectionLight("closed", 1, "").words, "closed");
+  assert.equal(connectionLight("closed", 1, "closed: forbidden").words, "closed: forbidden");
   assert.equal(exchangeLight("connected", 9e9, 5000).state, "connected");
   assert.equal(exchangeLight("connected", 9e9, Number.NaN).state, "connected");
   assert.deepEqual(exchangeLight("connected", 9e9, 14_500), { state: "stale", words: "stale, silent", age: "14 s" });

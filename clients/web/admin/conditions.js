@@ -36,12 +36,12 @@ export function conditionsOf({ timestamp, replicas, ingestors, totals }) {
  * @returns {Condition[]}
  */
 function ofReplica(one) {
-  const { replica: name } = one;
+  const { replica: name, lagging_clients: lagging } = one;
   if (one.silent) return [bad(`${name} silent`, `${name} has said nothing for ${seconds(one.age_s)}`)];
   return [
     ...when(!one.bus_connected, bad(`${name} bus`, `${name} has lost the bus`)),
-    ...when(one.loop_lag_s > LATE_LOOP_S, bad(`${name} loop`, `The event loop of ${name} is ${ms(one.loop_lag_s)} late`)),
-    ...when(one.lagging_clients > 0, note(`${name} lagging`, `${count(one.lagging_clients, "client")} of ${name} read too slowly`)),
+    ...when(one.loop_lag_s > LATE_LOOP_S, note(`${name} loop`, `The event loop of ${name} is ${ms(one.loop_lag_s)} late`)),
+    ...when(lagging > 0, note(`${name} lagging`, `${count(lagging, "client")} of ${name} read too slowly`)),
     ...when(one.draining, note(`${name} draining`, `${name} is draining: its clients move elsewhere`)),
   ];
 }
@@ -52,7 +52,7 @@ function ofReplica(one) {
  * @returns {Condition[]}
  */
 function ofIngestor(one, nowMs) {
-  const { ingestor: name } = one;
+  const { ingestor: name, stalled, books_refused: refused } = one;
   if (one.silent) return [bad(`${name} silent`, `${name} has said nothing for ${seconds(one.age_s)}`)];
   // What it says is as old as its latest announcement.
   const silence_s = (nowMs - one.last_message_ms) / 1000 - one.age_s;
@@ -61,8 +61,8 @@ function ofIngestor(one, nowMs) {
     ...when(!one.connected, bad(`${name} exchange`, `${name} has lost a connection to the exchange`)),
     ...when(isSilent, bad(`${name} silence`, `The exchange has said nothing to ${name} for ${seconds(silence_s)}`)),
     ...when(one.lag_s > LATE_PUBLISH_S, bad(`${name} lag`, `${name} publishes ${ms(one.lag_s)} after receiving`)),
-    ...when(one.stalled > 0, note(`${name} stalled`, `${count(one.stalled, "stream")} of ${name} stay silent on connections that are well`)),
-    ...when(one.books_refused > 0, note(`${name} books`, `${name} has no room for ${count(one.books_refused, "book")}`)),
+    ...when(stalled > 0, note(`${name} stalled`, `${count(stalled, "stream")} of ${name} silent on connections that are well`)),
+    ...when(refused > 0, note(`${name} books`, `${name} has no room for ${count(refused, "book")}`)),
     ...when(one.phase !== "live", note(`${name} phase`, `${name} is ${one.phase}`)),
   ];
 }
@@ -75,9 +75,10 @@ function ofIngestor(one, nowMs) {
 function ofWhole(replicas, totals) {
   const versions = [...new Set(replicas.filter(({ silent }) => !silent).map(({ version }) => version))].sort();
   const isThin = totals.groups > 0 && totals.ingestors > 1 && totals.fewest_copies < 2;
+  const copies = totals.fewest_copies === 1 ? "once only" : "not at all yet";
   return [
     ...when(totals.ingestors === 0, bad("no ingestor", "No ingestor is heard: nothing comes from the exchange")),
-    ...when(isThin, note("copies", `Some symbols come ${totals.fewest_copies === 1 ? "once only" : "not at all yet"}, not twice`)),
+    ...when(isThin, note("copies", `Some symbols come ${copies}, not twice`)),
     ...when(versions.length > 1, note("versions", `Replicas run different versions: ${versions.join(", ")}`)),
   ];
 }

@@ -21,7 +21,6 @@ export const SILENT_AFTER_MS = 5000;
 export function connectionLight(connection, sinceMs, reason) {
   if (connection === "connected" || connection === "connecting") return { state: connection, words: connection, age: "" };
   if (reason) return { state: "disconnected", words: reason, age: "" };
-  if (connection === "closed") return { state: "disconnected", words: "closed", age: "" };
   return { state: "disconnected", words: "lost, retrying", age: formatAge(sinceMs) };
 }
 

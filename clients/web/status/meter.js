@@ -92,8 +92,9 @@ export class LatencyMeter {
       const time = await this.#client.time();
       if (connection === this.#connection) this.#take(time);
     } catch (error) {
-      // A server of an earlier version knows no `time`; anything else is over with the connection, or passes.
       const { code } = /** @type {{code?: string}} */ (error);
+      if (code === undefined) throw error;
+      // A server of an earlier version knows no `time`; other refusals are over with the connection, or pass.
       if (code === "unknown_event" && connection === this.#connection) this.#isSupported = false;
     }
     if (connection !== this.#connection || document.hidden || !this.#isSupported) return;

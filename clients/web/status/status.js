@@ -26,6 +26,8 @@ export class StatusBar {
   #silence;
   /** @type {ClientState} */
   #state;
+  /** The code of what the server said last before it let us in no more. */
+  #refusal = "";
   /** When connection and exchange came into their states, of `performance.now()`. */
   #since = { connection: 0, exchange: 0 };
   #render = oncePerFrame(() => this.#draw());
@@ -44,6 +46,10 @@ export class StatusBar {
     this.#silence = silence;
     this.#state = client.state;
     client.on("status", (state) => this.#take(state));
+    client.on("error", ({ code }) => {
+      this.#refusal = code;
+      this.#render();
+    });
     client.on("draining", ({ delayMs, replica }) => {
       notice.show(`${replica} is being replaced: we move to another one in ${Math.ceil(delayMs / 1000)} s`);
     });
@@ -69,7 +75,8 @@ export class StatusBar {
   #draw() {
     const { connection, exchange, source, replica } = this.#state;
     const now = performance.now();
-    this.#light("connection", connectionLight(connection, now - this.#since.connection, this.#reason()));
+    const reason = this.#reason() || (connection === "closed" ? `closed: ${this.#refusal.replaceAll("_", " ")}` : "");
+    this.#light("connection", connectionLight(connection, now - this.#since.connection, reason));
     this.#light("exchange", exchangeLight(exchange, now - this.#since.exchange, this.#silence()));
     const mark = find(this.#root, "[data-mark]");
     setText(mark, markOf(source));

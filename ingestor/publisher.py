@@ -20,6 +20,7 @@ from market.payloads import BOOK_SNAPSHOT, Ticker, decode_payload
 from market.streams import ARRAY, Kind, Market, StreamName, price_key
 from market.views import price_update
 from telemetry.latency import Hop, Latencies, Sampler
+from telemetry.recent import RecentTimes
 
 _SNAPSHOT: Final = b'{"e":"%b"' % BOOK_SNAPSHOT.encode()
 
@@ -50,6 +51,8 @@ class Publisher:
         """From receiving the first message of the latest batch to having published it."""
         self.latencies = Latencies(Hop.EXCHANGE, Hop.PUBLISH)
         """How long sampled messages took from the exchange to here, and from here to the bus."""
+        self.recent = RecentTimes()
+        """How long they took from here to the bus of late."""
         self.malformed_total = 0
         """Payloads without a cursor, or without what a price needs; the former are not published."""
         self._bus = bus
@@ -117,6 +120,7 @@ class Publisher:
     def _note_latency(self, message: Message, published_us: int) -> None:
         kind, received_us = message.stream.kind, message.received_us
         self.latencies.note(Hop.PUBLISH, kind, received_us, published_us)
+        self.recent.note(max(0, published_us - received_us), time.monotonic())
         # What was polled has no event, and the time of a book's snapshot is that of its last change.
         if message.payload.endswith(SOURCE_MARK) or message.payload.startswith(_SNAPSHOT):
             return

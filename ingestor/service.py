@@ -43,7 +43,7 @@ from market.announcements import (
     encode,
     resume_answers,
 )
-from market.figures import GROUPS_NAMED, FeedFigures, GroupFigures
+from market.figures import GROUPS_NAMED, FeedFigures, GroupFigures, HopFigures
 from market.streams import BINANCE_MARKETS, Kind, Market, StreamName
 
 logger = structlog.get_logger(__name__)
@@ -184,6 +184,7 @@ class Ingestor:
         now = time.monotonic()
         settled = self.feed.settled_groups
         carried = itertools.islice(self.roster.carried.items(), GROUPS_NAMED)
+        publish = self.publisher.recent.percentiles(now)
         return FeedFigures(
             uptime_s=now - self._made_at,
             phase=self.roster.phase,
@@ -194,6 +195,7 @@ class Ingestor:
                 str(key): GroupFigures(len(streams), key in settled, list(self.roster.carriers(key, now)))
                 for key, streams in carried
             },
+            publish=HopFigures(*publish) if publish else None,
         )
 
     def maintains(self, market: Market, symbol: str) -> bool:

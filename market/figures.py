@@ -15,6 +15,25 @@ GROUPS_NAMED: Final = 200
 """Groups that one `FeedFigures` names, at most: 20,000 symbols in groups of 100."""
 
 
+TOP_STREAMS: Final = 10
+"""Streams that one `ReplicaFigures` names, at most: those with the most members."""
+
+
+class StreamFigures(msgspec.Struct, frozen=True):
+    """A stream (text form) and how many members it has on one replica."""
+
+    stream: str
+    members: int
+
+
+class HopFigures(msgspec.Struct, frozen=True):
+    """How long the sampled messages of the last 10 s took for one hop, in us."""
+
+    p50_us: int
+    p95_us: int
+    samples: int
+
+
 class ReplicaFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One replica's figures. Totals count since its start, `uptime_s` ago; sizes are in bytes, times in us."""
 
@@ -47,6 +66,12 @@ class ReplicaFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How late its event loop was when it last looked."""
     memory_bytes: int
     """Resident; 0 where the system does not say."""
+    top_streams: list[StreamFigures] = []
+    """Those with the most members, most first."""
+    gaps_total: int = 0
+    """Holes that nobody could fill."""
+    refused: dict[str, int] = {}
+    """What clients were refused, by the limit it met, and credentials; since its start."""
 
 
 class GroupFigures(msgspec.Struct, frozen=True):
@@ -72,3 +97,5 @@ class FeedFigures(msgspec.Struct, frozen=True):
     """Open connections to the exchange, by market and route (`spot/stream`, `futures/market`)."""
     groups: dict[str, GroupFigures] = {}
     """By the group's key; GROUPS_NAMED at most."""
+    publish: HopFigures | None = None
+    """From receiving a message to having published it; None while there is nothing to publish."""

@@ -10,7 +10,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from market.announcements import LEASE_S, FeedStatus
-from market.figures import ReplicaFigures
+from market.figures import ReplicaFigures, StreamFigures
 
 SILENT_AFTER_S: Final = LEASE_S
 FORGOTTEN_AFTER_S: Final = 60.0
@@ -87,6 +87,9 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     bus_round_trip_s: float
     loop_lag_s: float
     memory_bytes: int
+    top_streams: list[StreamFigures]
+    gaps_total: int
+    refused: dict[str, int]
 
 
 class IngestorView(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +111,9 @@ class IngestorView(msgspec.Struct, frozen=True, kw_only=True):
     stalled: int
     books: int
     books_refused: int
+    connections_opened_total: int
+    handovers: dict[str, int]
+    troubles: dict[str, int]
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +166,9 @@ def replica_view(seen: Sighting[ReplicaFigures]) -> ReplicaView:
         bus_round_trip_s=said.bus_round_trip_us / 1e6,
         loop_lag_s=said.loop_lag_us / 1e6,
         memory_bytes=said.memory_bytes,
+        top_streams=said.top_streams,
+        gaps_total=said.gaps_total,
+        refused=said.refused,
     )
 
 
@@ -183,6 +192,9 @@ def ingestor_view(seen: Sighting[FeedStatus]) -> IngestorView:
         stalled=len(said.stalled),
         books=said.books,
         books_refused=said.books_refused,
+        connections_opened_total=said.upstream.opened,
+        handovers=said.upstream.handovers,
+        troubles=said.upstream.troubles,
     )
 
 

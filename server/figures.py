@@ -1,10 +1,12 @@
 """A replica tells all others its figures every REPEAT_S, and keeps what they tell: each can answer for the cluster."""
 
 import asyncio
+import heapq
 import os
 import socket
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ import structlog
 from bus.base import Bus
 from bus.loglimit import LogLimit
 from market.announcements import REPEAT_S, FeedStatus, Source, encode
-from market.figures import FIGURES_TOPIC, MAX_FIGURES_BYTES, ReplicaFigures
+from market.figures import FIGURES_TOPIC, MAX_FIGURES_BYTES, TOP_STREAMS, ReplicaFigures, StreamFigures
 from server.cluster_view import Sighting, Sightings
 from server.delivery import Delivery
 from server.drain import Drain
@@ -43,6 +45,7 @@ class OwnFigures:
         liveness: Liveness,
         connections: Callable[[], dict[str, dict[str, int]]],
         opened_total: Callable[[], int],
+        refused: Callable[[], dict[str, int]],
         drain: Drain,
     ) -> None:
         self._replica = replica
@@ -53,6 +56,7 @@ class OwnFigures:
         self._liveness = liveness
         self._connections = connections
         self._opened_total = opened_total
+        self._refused = refused
         self._began = time.monotonic()
         self._host = socket.gethostname()
         self._drain = drain
@@ -60,6 +64,8 @@ class OwnFigures:
     def read(self, loop_lag_us: int) -> ReplicaFigures:
         """The figures of this moment."""
         hub, delivery = self._hub, self._delivery
+        members = hub.member_counts()
+        most = heapq.nlargest(TOP_STREAMS, members.items(), key=itemgetter(1))
         return ReplicaFigures(
             replica=self._replica,
             host=self._host,
@@ -71,7 +77,7 @@ class OwnFigures:
             connections=self._connections(),
             opened_total=self._opened_total(),
             streams=len(hub.streams),
-            subscriptions=sum(hub.member_counts().values()),
+            subscriptions=sum(members.values()),
             received_total=hub.received_total,
             delivered_total=hub.figures.delivered_total,
             written_bytes_total=delivery.bytes_total,
@@ -83,6 +89,9 @@ class OwnFigures:
             bus_round_trip_us=self._liveness.round_trip_us,
             loop_lag_us=loop_lag_us,
             memory_bytes=_resident_bytes(),
+            top_streams=[StreamFigures(str(stream), count) for stream, count in most],
+            gaps_total=hub.arbitration.gaps_total,
+            refused=self._refused(),
         )
 
 

@@ -12,6 +12,7 @@ from market.streams import Kind
 from telemetry.families import histograms
 from telemetry.histograms import Histogram
 from telemetry.latency import Hop, Latencies, Sampler
+from telemetry.recent import RecentTimes
 
 MAX_UNDER_WAY: Final = 256
 """Messages that wait for the write to be timed; further ones are not."""
@@ -39,6 +40,8 @@ class Journeys:
     def __init__(self) -> None:
         self.sampler = Sampler()
         self.latencies = Latencies(Hop.BUS, Hop.SOCKET)
+        self.recent = {Hop.BUS: RecentTimes(), Hop.SOCKET: RecentTimes()}
+        """How long messages took of late, those aside that end before they begin: clients are told."""
         self.observer: JourneyObserver | None = None
         """Told of each whole journey; nobody while nothing is traced."""
         self.under_way: list[tuple[Message, int]] = []
@@ -48,7 +51,7 @@ class Journeys:
     def note_received(self, message: Message) -> int:
         """A sampled message has just come over the bus; returns when, in us since the epoch."""
         now_us = time.time_ns() // 1_000
-        self.latencies.note(Hop.BUS, message.stream.kind, message.received_us, now_us)
+        self._note(Hop.BUS, message.stream.kind, message.received_us, now_us)
         return now_us
 
     def note_pushed(self, message: Message, replica_us: int) -> None:
@@ -62,7 +65,7 @@ class Journeys:
         written_us = time.time_ns() // 1_000
         for message, replica_us in under_way:
             kind = message.stream.kind
-            self.latencies.note(Hop.SOCKET, kind, replica_us, written_us)
+            self._note(Hop.SOCKET, kind, replica_us, written_us)
             at_ms = event_ms(message.payload)
             event_us = None if at_ms is None else at_ms * 1_000
             trace_id = None
@@ -73,6 +76,11 @@ class Journeys:
                 if histogram is None:
                     histogram = self._end_to_end[kind] = Histogram()
                 histogram.observe((written_us - event_us) / 1_000_000, trace_id)
+
+    def _note(self, hop: Hop, kind: Kind, begin_us: int, end_us: int) -> None:
+        self.latencies.note(hop, kind, begin_us, end_us)
+        if end_us >= begin_us:
+            self.recent[hop].note(end_us - begin_us, time.monotonic())
 
     def collect(self) -> Iterator[Metric]:
         """The current figures."""

@@ -22,6 +22,7 @@ from server.doors import documents, page
 from server.doors.admin import AdminDoor
 from server.doors.binance_rest import BinanceRestDoor
 from server.doors.binance_ws import BinanceDoor
+from server.doors.client_time import ClientTime
 from server.doors.cluster import ClusterDoor
 from server.doors.control_start import control_spec
 from server.doors.cross_origin import cross_origin
@@ -117,6 +118,7 @@ class Replica:
             replays=self._replays,
             replica=settings.name,
             source=settings.source,
+            clock=ClientTime(self._delivery.journeys, lambda: self._liveness.feeds),
             update_interval_ms=settings.update_interval,
             bus=bus,
             control=control_spec(settings),
@@ -135,6 +137,7 @@ class Replica:
             liveness=self._liveness,
             connections=self._connections,
             opened_total=lambda: self._door.opened_total,
+            refused=self._refused,
             drain=self._drain,
         )
         self._figures = FiguresExchange(bus, self._liveness, self._own_figures)
@@ -209,6 +212,12 @@ class Replica:
             "json": {"websocket": self._json.connections},
             "binance": {"websocket": self._binance.connections},
         }
+
+    def _refused(self) -> dict[str, int]:
+        """What clients were refused, by the limit it met, and credentials; what never was is left out."""
+        counts = {str(reason): count for reason, count in self._quotas.refused.items()}
+        counts["credentials"] = sum(self._gate.refused.values())
+        return {reason: count for reason, count in counts.items() if count}
 
     async def _await_bus(self) -> None:
         """Wait for the bus, but not for long.

@@ -8,7 +8,7 @@ import { BookView } from "./book/book-view.js";
 import { CandleView } from "./chart/candle-view.js";
 import { Chart } from "./chart/chart.js";
 import { IntervalPicker } from "./chart/intervals.js";
-import { ApiError, fetchCatalog, fetchPrice } from "./common/api.js";
+import { ApiError, fetchCatalog, fetchPrice, showCredentials } from "./common/api.js";
 import { find } from "./common/dom.js";
 import { idOf, symbolOf } from "./common/instruments.js";
 import { intervalNamed } from "./common/streams.js";
@@ -16,8 +16,12 @@ import { loadWatchlist, saveWatchlist } from "./common/storage.js";
 import { Contract } from "./futures/contract.js";
 import { Notice } from "./shell/notice.js";
 import { Quote } from "./shell/quote.js";
-import { StatusBar, markOf } from "./shell/status.js";
 import { formatView, parseView } from "./shell/view.js";
+import { Account } from "./status/account.js";
+import { LatencyView } from "./status/latency.js";
+import { markOf } from "./status/lights.js";
+import { LatencyMeter } from "./status/meter.js";
+import { StatusBar } from "./status/status.js";
 import { LiquidationsView } from "./trades/liquidations-view.js";
 import { TradesTabs } from "./trades/tabs.js";
 import { Tape } from "./trades/tape.js";
@@ -38,9 +42,14 @@ import { MAX_WATCHED, Watchlist } from "./watchlist/watchlist.js";
 
 const CATALOG_RETRY_MS = 2000;
 
-const client = new Client(io, undefined, {});
+const account = new Account(/** @type {HTMLDialogElement} */ (find(document, "#login")), find(document, "#key"));
+showCredentials(account.credentials);
+const client = new Client(io, undefined, account.options);
+account.attach(client);
 const notice = new Notice(find(document, "#notice"));
-const statusBar = new StatusBar(find(document, "#status"));
+const meter = new LatencyMeter(client);
+new LatencyView(/** @type {HTMLDetailsElement} */ (find(document, "#latency")), meter);
+new StatusBar(find(document, "#status"), client, notice, () => account.reason, () => meter.silenceMs);
 const chart = new Chart(find(document, "#chart"));
 const candleView = new CandleView(client, chart, find(document, "#chart-panel"), (words) => notice.show(words));
 const tapeRows = { fill: findTemplate("#tape-template"), gap: findTemplate("#gap-template") };
@@ -64,7 +73,6 @@ const form = /** @type {HTMLFormElement} */ (find(document, "#add"));
 const input = /** @type {HTMLInputElement} */ (find(document, "#add-symbol"));
 
 client.on("status", (state) => {
-  statusBar.show(state);
   chart.setWatermark(markOf(state.source));
 });
 client.on("rejected", ({ message }) => notice.show(message));

@@ -1,4 +1,4 @@
-"""The page at `/` and its assets, under a strict Content-Security-Policy."""
+"""The page at `/`, the operator's at `/admin`, and their assets, under a strict Content-Security-Policy."""
 
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,10 @@ def attach(app: web.Application, upgrade: Handler) -> None:
             return await upgrade(request)
         return web.FileResponse(ROOT / "index.html")
 
+    async def admin(_request: web.Request) -> web.StreamResponse:
+        # It holds nothing: what it shows it gets from /cluster, with the operator's own credentials.
+        return web.FileResponse(ROOT / "admin" / "admin.html")
+
     # As they lie on disk, so that the page's modules find the client library's by the same relative names. Only what is
     # there is ever looked for: a name of a client's own making may be none for a file system.
     files = {
@@ -47,11 +51,12 @@ def attach(app: web.Application, upgrade: Handler) -> None:
         return web.FileResponse(file)
 
     app.router.add_get("/", index)
+    app.router.add_get("/admin", admin)
     app.router.add_get("/assets/{name:.+}", asset)
     app.on_response_prepare.append(_secure)
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
-    if request.path == "/" or request.path.startswith("/assets/"):
+    if request.path in ("/", "/admin") or request.path.startswith("/assets/"):
         response.headers.update(HEADERS)
         response.headers["Cache-Control"] = "no-cache"

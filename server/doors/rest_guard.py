@@ -26,7 +26,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Binance's paths have Binance's own limits, and words for what is refused: binance_ws.py, binance_rest.py.
 BINANCE: Final = ("/ws", "/stream", "/public/", "/market/", "/private/", "/spot/", "/futures/", "/api/v", "/fapi/")
-_UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics", "/cluster", *BINANCE)
+_UNLIMITED: Final = ("/socket.io", "/assets/", "/health", "/metrics", "/cluster", "/admin", *BINANCE)
 _NOT_FOUND: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
 _NO_SUCH_PATH: Final = -5000
 """Binance's code for a path, or a method of one, that it does not have."""

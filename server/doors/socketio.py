@@ -25,6 +25,7 @@ from server.channels import Channel
 from server.connections import MAX_STREAMS
 from server.delivery import Delivery
 from server.doors.client_events import Answer, ClientEvent, Reply
+from server.doors.client_time import ClientTime
 from server.doors.control_plane import ControlSpec
 from server.doors.leaving import Farewells
 from server.doors.renewal import renewed
@@ -76,6 +77,7 @@ class SocketIODoor:
         replays: Replays,
         replica: str,
         source: Source,
+        clock: ClientTime,
         update_interval_ms: int,
         bus: Bus,
         control: ControlSpec,
@@ -112,13 +114,14 @@ class SocketIODoor:
             max_http_buffer_size=MAX_MESSAGE_BYTES,
         )
         self.server.on("disconnect", self._on_disconnect)
-        self._handlers = {
+        self._handlers: dict[str, Handler] = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "subscriptions": self._subscriptions,
             "authenticate": self._authenticate,
             "getReplay": self._get_replay,
             "stopReplay": self._stop_replay,
+            "time": lambda _connection, _event: Reply(clock.answer()),
         }
 
     def attach(self, app: web.Application) -> None:

@@ -210,6 +210,7 @@ async def test_what_socket_io_sends_is_left_as_it_is(front: Front, raw_client: a
         *("/metrics", "//metrics", "/%6detrics", "/./metrics", "/metrics?name=x", "/metrics/", "/x/../metrics"),
         *("/socket.io/..%2fmetrics", "/metrics%2f", "/metrics%0a", "/x//..//metrics", "/metrics/..%2fmetrics"),
         *("/cluster", "/cluster/x", "/%63luster", "/admin", "/admin/", "/admin/index.html", "/socket.io/../admin/"),
+        *("/assets/web/admin/admin.html", "/assets//web/./admin/admin.js"),
     ],
 )
 async def test_what_is_for_operators_is_not_passed_on(front: Front, client: aiohttp.ClientSession, path: str) -> None:

@@ -43,6 +43,22 @@ test("who left is sent nothing more", async () => {
   assert.equal(await figures(), before);
 });
 
+test("the server's time is ours within what it took to ask, and its hops are told once they are known", async () => {
+  const trades = client.subscribe({ streams: ["btcusdt@trade"], onMessage: () => {} });
+  const heard = await reached(client, "message", ({ stream }) => stream === "spot:btcusdt@trade");
+  assert.deepEqual(Object.keys(heard), ["kind", "stream", "cursor", "ts", "data", "isSnapshot"]);
+  let told = await client.time();
+  for (let asked = 0; !Object.values(told.hops).every(Boolean) && asked < 100; asked += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    told = await client.time();
+  }
+  assert.ok(performance.timeOrigin + told.askedAt <= told.serverTime + 1);
+  assert.ok(told.serverTime <= performance.timeOrigin + told.answeredAt + 1);
+  assert.ok(told.lastMessage <= told.serverTime);
+  for (const { p50, p95, samples } of Object.values(told.hops)) assert.ok(0 <= p50 && p50 <= p95 && samples > 0);
+  await trades.unsubscribe();
+});
+
 describe("all at once", { concurrency: true }, () => {
   test("a refused stream is told by code and suggestion, and the others come", async () => {
     const told = [];

@@ -99,7 +99,8 @@ def test_a_refused_client_says_so_and_ends_and_an_expired_token_is_replaced(tmp_
     with tickcast("run", port, tmp_path, settings):
         said = printed(str(HERE / "scripts" / "credentials.mjs"), f"http://127.0.0.1:{port}", SECRET)
 
-    assert said.splitlines() == ["refused unauthorized closed unauthorized", "renewed 2"]
+    asked = "asked unauthorized first unauthorized,unauthorized,token_expired,unauthorized true closed"
+    assert said.splitlines() == ["refused unauthorized closed unauthorized", "renewed 2", asked]
 
 
 @pytest.mark.parametrize("whose", ["own", "provided"])

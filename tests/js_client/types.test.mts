@@ -49,6 +49,12 @@ const older: number = await chart.loadOlder(1000);
 console.log(older, chart.candles[0]?.eventTime?.toFixed());
 // @ts-expect-error no number of candles
 chart.loadOlder("all");
+client.on("message", ({ kind, ts }) => console.log(kind, ts.toFixed()));
+const { serverTime, hops } = await client.time();
+// @ts-expect-error there may be no samples
+console.log(serverTime.toFixed(), hops.bus.p95);
+// @ts-expect-error a token is text
+connect(undefined, { renewToken: async () => 1 });
 
 const price: number | undefined = usePriceStream(["BTCUSDT"])["BTCUSDT"]?.price;
 console.log(price);

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from market.announcements import FEED_TOPIC, FeedStatus, Source, encode
+from market.announcements import FEED_TOPIC, FeedStatus, Source, UpstreamFigures, encode
 from market.figures import FIGURES_TOPIC, MAX_FIGURES_BYTES, FeedFigures
 from server import figures as figures_module
 from tests.server.conftest import Client, Served, until
@@ -79,3 +79,34 @@ async def test_whoever_is_no_operator_is_refused(served: Served) -> None:
         refused = await http.get(f"{served.url}/cluster", headers=headers)
     assert refused.status_code == 403
     assert refused.json()["code"] == "forbidden"
+
+
+async def test_it_names_the_streams_with_the_most_members_and_what_was_refused(served: Served) -> None:
+    clients = [Client(), Client()]
+    for client in clients:
+        await client.connect(served.url, "websocket")
+        await client.call("subscribe", {"streams": ["btcusdt@trade"]})
+    await clients[0].call("subscribe", {"streams": ["ethusdt@trade"]})
+    upstream = UpstreamFigures(opened=3, handovers={"age": 1}, troubles={"refused": 2})
+    fed = FeedStatus("one", Source.SIMULATED, connected=True, streams=3, last_message_ms=7, upstream=upstream)
+    await served.publisher.announce(FEED_TOPIC, encode(fed))
+    await served.publisher.announce(
+        FIGURES_TOPIC, encode(figures(replica="app2", gaps_total=4, refused={"streams": 5}))
+    )
+    async with httpx.AsyncClient() as http:
+
+        async def is_told() -> bool:
+            return len((await cluster(http, served))["replicas"][-1]["top_streams"]) == 2
+
+        await until(is_told, "both streams")
+        told = await cluster(http, served)
+    other, mine = told["replicas"]
+    streams = [("spot:btcusdt@trade", 2), ("spot:ethusdt@trade", 1)]
+    assert [(each["stream"], each["members"]) for each in mine["top_streams"]] == streams
+    assert (mine["gaps_total"], mine["refused"]) == (0, {})
+    assert (other["gaps_total"], other["refused"]) == (4, {"streams": 5})
+    (ingestor,) = told["ingestors"]
+    assert ingestor["connections_opened_total"] == 3
+    assert (ingestor["handovers"], ingestor["troubles"]) == ({"age": 1}, {"refused": 2})
+    for client in clients:
+        await client.io.disconnect()

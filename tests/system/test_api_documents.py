@@ -121,6 +121,7 @@ async def test_what_socketio_clients_get_is_documented(address: str) -> None:
     await ask("subscribe", {"streams": "wrong"})
     await ask("subscribe", {"streams": ["btcusdt@trade"], "since": {"btcusdt@trade": 1}})
     await ask("subscriptions")
+    await ask("time")
     await ask("getHistoricalKlines", {"symbol": "btcusdt", "interval": "1m", "limit": 5})
     await ask("getHistoricalKlines", {"symbol": "btcusdt", "interval": "7m"})
     wish = {"recording": _recordings(address)[0], "streams": ["btcusdt@ticker", "ethusdt@ticker"]}

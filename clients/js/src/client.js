@@ -16,6 +16,7 @@ import { Turns } from "./turns.js";
 /** @typedef {import("../types/index.d.ts").KindName} KindName */
 /** @typedef {import("../types/index.d.ts").KlineRow} KlineRow */
 /** @typedef {import("../types/index.d.ts").Refusal} Refusal */
+/** @typedef {import("../types/index.d.ts").ServerTime} ServerTime */
 
 const ANSWER_WITHIN_MS = 10_000;
 /** What a server answers at once of one client, and how many more requests may wait for their turn. */
@@ -38,6 +39,9 @@ export class Client extends Emitter {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #token;
+  #renewToken;
+  /** @type {string | undefined} the token that this connection came with */
+  #shown;
   #socket;
   /** @type {import("./streams.js").Call} */
   #call = (event, body, done) => void this.#socket.timeout(ANSWER_WITHIN_MS).emit(event, body, done);
@@ -47,9 +51,10 @@ export class Client extends Emitter {
    * @param {string | undefined} url
    * @param {ConnectOptions} options
    */
-  constructor(io, url, { token, apiKey, transports = ["websocket", "polling"] }) {
+  constructor(io, url, { token, apiKey, renewToken, transports = ["websocket", "polling"] }) {
     super();
     this.#token = token;
+    this.#renewToken = renewToken;
     const options = {
       transports,
       tryAllTransports: true,
@@ -124,6 +129,13 @@ export class Client extends Emitter {
     return this.#replays.start(request);
   }
 
+  /** @returns {Promise<ServerTime>} */
+  async time() {
+    const askedAt = performance.now();
+    const { serverTime, lastMessage, hops } = await this.#ask("time", null);
+    return { askedAt, answeredAt: performance.now(), serverTime, lastMessage, hops };
+  }
+
   /** @param {string} token */
   async authenticate(token) {
     const { expiresAt, left } = await this.#ask("authenticate", { token });
@@ -172,8 +184,12 @@ export class Client extends Emitter {
    */
   #onMessage(kind, { stream, cursor, ts, data, replay }) {
     const message = { kind, stream, cursor, ts, data, isSnapshot: false };
-    if (replay === undefined) this.#streams.route(message);
-    else this.#replays.route(replay, message);
+    if (replay !== undefined) {
+      this.#replays.route(replay, message);
+      return;
+    }
+    this.emit("message", message);
+    this.#streams.route(message);
   }
 
   /** @param {Refusal} refusal */
@@ -186,7 +202,8 @@ export class Client extends Emitter {
   #onDismissed() {
     const refusal = this.#expiry ?? { code: "disconnected", message: "The server disconnected this client" };
     this.#expiry = undefined;
-    if (refusal.code === "token_expired" && typeof this.#token === "function") this.#connectAfter(0);
+    if (refusal.code === "token_expired" && this.#renewToken) void this.#renew(refusal, this.#renewToken);
+    else if (refusal.code === "token_expired" && typeof this.#token === "function") this.#connectAfter(0);
     else this.#end(new TickcastError(refusal));
   }
 
@@ -194,7 +211,25 @@ export class Client extends Emitter {
   #onRefused(refusal) {
     const passes = refusal.retryAfter !== undefined || refusal.code.startsWith("too_many");
     if (passes) this.#connectAfter(refusal.retryAfter ?? RETRY_AFTER_S);
+    else if (refusal.code === "unauthorized" && this.#renewToken) void this.#renew(refusal, this.#renewToken);
     else this.#end(new TickcastError(refusal));
+  }
+
+  /**
+   * Connect with another token, once there is one.
+   * @param {Refusal} refusal of the one that we have
+   * @param {NonNullable<ConnectOptions["renewToken"]>} renewToken
+   */
+  async #renew(refusal, renewToken) {
+    try {
+      const token = await renewToken(refusal, this.#shown);
+      if (typeof this.#token !== "function") this.#token = token;
+    } catch {
+      // Whoever gives none knows why; what is told is what the server said.
+      this.#end(new TickcastError(refusal));
+      return;
+    }
+    if (this.#state.connection !== "closed") this.#connectAfter(0);
   }
 
   /** @param {number} seconds at least, and up to a half and a second more */
@@ -209,7 +244,8 @@ export class Client extends Emitter {
    */
   async #showCredentials(show, apiKey) {
     try {
-      show({ token: typeof this.#token === "function" ? await this.#token() : this.#token, apiKey });
+      this.#shown = typeof this.#token === "function" ? await this.#token() : this.#token;
+      show({ token: this.#shown, apiKey });
     } catch (error) {
       this.#end(new TickcastError({ code: "unauthorized", message: `No token was made: ${error}` }));
     }

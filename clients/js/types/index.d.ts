@@ -304,6 +304,8 @@ export interface ClientEvents {
   status: ClientState;
   /** The replica ends and will close the connection in so many ms; we reconnect by ourselves. */
   draining: { delayMs: number; replica: string };
+  /** Each live message as it comes, before its subscriptions get it; also one that comes a second time. */
+  message: Message;
   gap: Gap;
   rejected: Refusal;
   /** A refusal that belongs to no request of ours, or ends the client; unheard it is written to the console. */
@@ -314,8 +316,33 @@ export interface ConnectOptions {
   /** A JSON Web Token, or what makes one for each connection; then an expired one is replaced. */
   token?: string | (() => string | Promise<string>);
   apiKey?: string;
+  /**
+   * Another token, where the server refuses the one shown (`unauthorized`) or it has ended (`token_expired`): of a page
+   * that asks its user. `refused` is the one shown. Where `token` is a function it is asked after this. Rejecting ends the
+   * client with that refusal, as it ends without this function.
+   */
+  renewToken?: (refusal: Refusal, refused: string | undefined) => Promise<string>;
   /** WebSocket, and polling where that does not come through, unless given. */
   transports?: ("websocket" | "polling")[];
+}
+
+/** How long the messages that a server sampled in the last 10 s took for one part of their way, in ms. */
+export interface HopTimes {
+  p50: number;
+  p95: number;
+  samples: number;
+}
+
+/** The server's clock beside ours (`performance.now()`): it showed `serverTime` at some moment between the two of ours. */
+export interface ServerTime {
+  askedAt: number;
+  answeredAt: number;
+  /** Ms since the epoch, with a fraction. */
+  serverTime: number;
+  /** When the exchange last sent anything, ms since the epoch, to within some 2 s; null where nobody knows. */
+  lastMessage: number | null;
+  /** From the exchange's message to the bus, to the replica (`publish` is a part of that), and to the transport. */
+  hops: Record<"publish" | "bus" | "socket", HopTimes | null>;
 }
 
 /** One connection to a Tickcast server, which comes back by itself. */
@@ -330,6 +357,8 @@ export interface Client extends Events<ClientEvents> {
   getHistoricalKlines(request: HistoryRequest): Promise<KlineRow[]>;
   replay<const Stream extends string>(request: StreamsReplay<Stream>): Replay<MessageOf<Stream>>;
   replay<Kind extends KindName>(request: TypedReplay<Kind>): Replay<Message<Kind>>;
+  /** Ask the replica for its time. Rejects with a TickcastError: `no_answer`, `unknown_event` at an older server. */
+  time(): Promise<ServerTime>;
   /** Let another token of the same subject take the place of this one, before that ends (docs/auth.md). */
   authenticate(token: string): Promise<{ expiresAt: number; left: string[] }>;
   /** Ends everything, for good. */

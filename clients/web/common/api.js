@@ -7,6 +7,11 @@ import { Catalog } from "./instruments.js";
 
 /** @typedef {import("./instruments.js").Instrument} Instrument */
 
+/** @typedef {import("./credentials.js").Credentials} Credentials */
+
+/** @type {Credentials | undefined} */
+let credentials;
+
 const TIMEOUT_MS = 10_000;
 
 /** A REST call that failed: no answer, no JSON, or the server's own refusal with its stable `code` (of Binance's paths its number). */
@@ -20,6 +25,14 @@ export class ApiError extends Error {
     this.name = "ApiError";
     this.code = code;
   }
+}
+
+/**
+ * Show these with every call from now on, and ask for others where they are refused.
+ * @param {Credentials} shown
+ */
+export function showCredentials(shown) {
+  credentials = shown;
 }
 
 /**
@@ -81,13 +94,19 @@ async function fetchJson(path, signal) {
   const signals = signal ? [signal, deadline] : [deadline];
   let body;
   let status;
+  const token = credentials?.token ?? "";
   try {
-    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store" });
+    const headers = credentials?.headers;
+    const response = await fetch(path, { signal: AbortSignal.any(signals), cache: "no-store", headers });
     status = response.status;
     body = await response.json();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
+  }
+  if (status === 401 && credentials) {
+    await credentials.renew(token, { code: String(body.code), message: body.error ?? body.msg });
+    return fetchJson(path, signal);
   }
   return { status, body };
 }

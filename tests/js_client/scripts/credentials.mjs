@@ -1,5 +1,6 @@
 // What a server that asks for credentials says to the library: credentials.mjs URL SECRET
-// Prints `refused <code> <connection> <code of the loop>`, then `renewed <how many tokens were shown>`.
+// Prints `refused <code> <connection> <code of the loop>`, `renewed <how many tokens were shown>`, and `asked <code> <the codes
+// for which a token was asked for> <whether one was let in> <connection>`.
 import { createHmac } from "node:crypto";
 import { connect } from "../../../clients/js/src/index.js";
 
@@ -33,3 +34,16 @@ const trades = client.subscribe({ streams: ["btcusdt@trade"], onMessage: () => {
 await new Promise((resolve) => trades.on("resumed", resolve)); // the first token ended, the second one stands
 console.log("renewed", shown);
 client.close();
+
+const asked = [];
+const page = connect(url, {
+  renewToken: async ({ code }, refused) => {
+    asked.push(refused === undefined ? `first ${code}` : code);
+    if (asked.length === 4) throw new Error("The user has given up");
+    return ["not a token", mint(-2), mint(-60)][asked.length - 1];
+  },
+});
+const end = new Promise((resolve) => page.on("error", resolve));
+const states = [];
+page.on("status", ({ connection }) => states.push(connection));
+console.log("asked", (await end).code, asked.join(), states.includes("connected"), page.state.connection);

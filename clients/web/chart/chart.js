@@ -21,7 +21,6 @@ const MIN_CANDLES_SHOWN = 30;
 const VOLUME_SHARE = 0.18;
 /** Half the height of a price on the scale: nearer to the edge it would be cut. */
 const LABEL_ROOM_PX = 8;
-const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
 /**
  * Events: `hover` (CustomEvent of the openMs of the candle under the pointer, or null).
@@ -58,7 +57,7 @@ export class Chart extends EventTarget {
     this.#candles = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
     this.#watermark = createTextWatermark(this.#chart.panes()[0], { lines: [] });
     this.#applyTheme();
-    darkScheme.addEventListener("change", () => this.#applyTheme());
+    document.documentElement.addEventListener("themechange", () => this.#applyTheme());
     this.#chart.subscribeCrosshairMove(({ time }) => {
       const openMs = typeof time === "number" ? time * 1000 : null;
       this.dispatchEvent(new CustomEvent("hover", { detail: openMs }));

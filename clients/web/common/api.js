@@ -44,15 +44,6 @@ export async function fetchCatalog() {
 }
 
 /**
- * A spot symbol's price, where the server knows the symbol.
- * @param {string} symbol
- * @throws {ApiError} whose message may name the symbol that was probably meant
- */
-export async function fetchPrice(symbol) {
-  return fetchData(`/price/${encodeURIComponent(symbol)}`);
-}
-
-/**
  * The latest candles of an instrument, oldest first, the open one included.
  * @param {Instrument} instrument
  * @param {Interval} interval

@@ -14,6 +14,7 @@
  * @property {number} high
  * @property {number} low
  * @property {number} quoteVolume traded amount in the quote currency
+ * @property {number} eventMs when the exchange sent it, Unix milliseconds
  */
 
 /**
@@ -44,6 +45,7 @@ export function tickerOf(wire) {
     high: Number(wire.h),
     low: Number(wire.l),
     quoteVolume: Number(wire.q),
+    eventMs: Number(wire.E),
   };
 }
 

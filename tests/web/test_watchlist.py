@@ -182,22 +182,33 @@ async def test_only_rows_in_sight_are_drawn(server: Process, browser: Browser) -
     assert errors == []
 
 
-async def test_a_symbol_that_is_not_traded_says_so(server: Process, browser: Browser, tmp_path: Path) -> None:
+async def test_a_symbol_that_is_halted_or_delisted_says_so(server: Process, browser: Browser, tmp_path: Path) -> None:
     page, errors = await open_page(browser, "about:blank")
+    statuses = {"BTCUSDT": "HALT"}
 
-    async def halt(route: Route) -> None:
+    async def change(route: Route) -> None:
         body = await (await route.fetch()).json()
-        for one in body["data"]["markets"]["spot"]:
-            one["status"] = {"BTCUSDT": "HALT", "ETHUSDT": "BREAK"}.get(one["symbol"], one["status"])
+        spot = body["data"]["markets"]["spot"]
+        for one in spot:
+            one["status"] = statuses.get(one["symbol"], one["status"])
+        body["data"]["markets"]["spot"] = [one for one in spot if one["status"] != "gone"]
         await route.fulfill(body=json.dumps(body), content_type="application/json")
 
-    # The simulated exchange halts nothing; all but the two words is the server's own answer.
-    await page.route("**/symbols", halt)
+    # The simulated exchange halts nothing; but for these words it is the server's own answer.
+    await page.route("**/symbols", change)
+    await page.clock.install()
     await page.goto(url(server))
     await expect_figures(page)
-    await expect(row(page, "BTCUSDT").locator("[data-cell=stale]")).to_have_text("halted")
-    await expect(row(page, "ETHUSDT").locator("[data-cell=stale]")).to_have_text("break")
-    await expect(row(page, "SOLUSDT").locator("[data-cell=stale]")).to_have_text("")
+    words = {name: row(page, name).locator("[data-cell=stale]") for name in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
+    await expect(words["BTCUSDT"]).to_have_text("halted")
+    await expect(words["ETHUSDT"]).to_have_text("")
     await expect(page.locator("[data-quote=stale]")).to_have_text("halted")
+
+    statuses.update(BTCUSDT="TRADING", ETHUSDT="BREAK", SOLUSDT="gone")
+    await page.clock.fast_forward("10:00")
+    await expect(words["ETHUSDT"]).to_have_text("break", timeout=TIMEOUT_MS)
+    await expect(words["SOLUSDT"]).to_have_text("delisted")
+    await expect(words["BTCUSDT"]).not_to_have_text("halted")
+    await expect(page.locator("[data-quote=stale]")).not_to_have_text("halted")
     await save(page, tmp_path, "halted")
     assert errors == []

@@ -40,8 +40,9 @@ const tabs = new Tabs(find(document, "#tabs"), find(document, "main"));
 const statusBar = new StatusBar(find(document, "#status"));
 const chart = new Chart(find(document, "#chart"));
 const candleView = new CandleView(client, chart, find(document, "#legend"), find(document, "#chart-note"));
+const quote = new Quote(find(document, "#quote"), client);
 /** @type {Panel[]} */
-const panels = [new Quote(find(document, "#quote"), client)];
+const panels = [quote];
 const intervals = find(document, "#intervals");
 const shortcuts = /** @type {HTMLDialogElement} */ (find(document, "#shortcuts"));
 
@@ -63,7 +64,6 @@ const watchPanel = new WatchPanel(
 watchPanel.open(parseWatch(location.search));
 const view = viewOf(location.search);
 let walkedMs = 0;
-let shownStatus = "";
 showView();
 history.replaceState(null, "", query());
 
@@ -79,8 +79,7 @@ watchPanel.addEventListener("change", () => {
 });
 listing.addEventListener("change", () => {
   watchPanel.update(listing.catalog);
-  const instrument = instrumentOf(idOf(view));
-  if (instrument.status !== shownStatus) showView();
+  quote.update(instrumentOf(idOf(view)));
 });
 intervals.addEventListener("click", ({ target }) => {
   const interval = target instanceof HTMLElement ? target.dataset.interval : undefined;
@@ -139,7 +138,6 @@ function select(change, isWalk = false) {
 
 function showView() {
   const instrument = instrumentOf(idOf(view));
-  shownStatus = instrument.status;
   for (const panel of panels) panel.show(instrument);
   candleView.show(instrument, view.interval);
   watchPanel.mark(instrument);

@@ -24,6 +24,7 @@ from tests.web.browsing import (
 pytestmark = pytest.mark.browser
 
 TABLET = ViewportSize(width=820, height=1180)
+NARROW = ViewportSize(width=320, height=640)
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PANELS = ("chart", "book", "trades", "watch")
 MIN_TARGET_PX = 40
@@ -61,6 +62,8 @@ async def test_a_phone_shows_one_panel_at_a_time(server: Process, browser: Brows
     await expect(page.locator("#chart")).to_be_visible()
     await expect(page.locator("[data-quote=base]")).to_have_text("ETH")
 
+    await page.set_viewport_size(NARROW)
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
     await page.set_viewport_size(TABLET)
     for panel in PANELS:
         await expect(page.locator(f"#{panel}-panel")).to_be_visible()

@@ -66,6 +66,12 @@ export class Quote {
     this.#renderSoon();
   }
 
+  /** @param {Instrument} info what the exchange says now of the symbol that is shown */
+  update(info) {
+    this.#info = info;
+    this.#renderSoon();
+  }
+
   #render() {
     const info = this.#info;
     if (!info) return;

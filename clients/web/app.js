@@ -104,7 +104,7 @@ const actions = new Map([
   ["?", () => shortcuts.showModal()],
 ]);
 listenToShortcuts((key) => {
-  if (/^[1-9]$/.test(key)) return () => intervals.querySelectorAll("button")[Number(key) - 1]?.click();
+  if (/^[1-9]$/.test(key)) return () => clickInterval(Number(key) - 1);
   return actions.get(key);
 });
 
@@ -158,6 +158,11 @@ function share() {
 function searchSymbols() {
   tabs.show("watch");
   watchPanel.focusSearch();
+}
+
+/** @param {number} index among the buttons; beyond them nothing happens */
+function clickInterval(index) {
+  /** @type {NodeListOf<HTMLElement>} */ (intervals.querySelectorAll("button[data-interval]"))[index]?.click();
 }
 
 /** @param {string} id */

@@ -48,7 +48,7 @@ async def test_a_phone_shows_one_panel_at_a_time(server: Process, browser: Brows
     await expect(price(page, "BTCUSDT")).to_have_text(FIGURE, timeout=TIMEOUT_MS)
 
     for tab in PANELS:
-        await page.locator(f"[data-tab={tab}]").locator("visible=true").last.click()
+        await page.locator(f"#tabs [data-tab={tab}]").click()
         await expect(page.locator("#tabs [aria-current]")).to_have_attribute("data-tab", tab)
         for panel in PANELS[1:]:
             await expect(page.locator(f"#{panel}-panel")).to_be_visible(visible=panel == tab)

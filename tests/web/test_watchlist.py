@@ -140,7 +140,12 @@ async def test_the_way_back_a_reload_and_a_shared_link_show_what_was_shown(serve
     await page.get_by_role("button", name="Copy link").click()
     await expect(page.locator("#notice")).to_contain_text("Link copied")
     link = await page.evaluate("navigator.clipboard.readText()")
-    assert f"symbol=ETHUSDT&interval=15m&watch={','.join(own).replace('spot:', '')}" in link
+    watch = f"watch={','.join(own).replace('spot:', '')}"
+    assert link == f"{url(server)}/?symbol=ETHUSDT&interval=15m&{watch}"
+    # A page that came over plain HTTP from another machine has no clipboard.
+    await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    await page.keyboard.press("l")
+    await expect(page).to_have_url(link)
 
     await page.goto(f"{url(server)}/?watch=SOLUSDT,futures:BTCUSDT,NOSUCHCOIN")
     await expect(base).to_have_text("SOL")

@@ -127,9 +127,12 @@ async def test_axe_finds_nothing(server: Process, browser: Browser) -> None:
         assert await violations(page) == []
         await page.get_by_role("combobox").fill("")
         await page.keyboard.press("Escape")
+        await expect(page.get_by_role("combobox")).not_to_be_focused()
         await page.keyboard.press("?")
+        await expect(page.get_by_role("dialog")).to_be_visible()
         assert await violations(page) == []
         await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_be_hidden()
         await page.keyboard.press("t")
     await page.set_viewport_size(PHONE)
     # What the other panels hold was seen on the wide page.

@@ -68,6 +68,7 @@ async def test_a_symbol_is_found_added_kept_and_removed(server: Process, browser
     perpetual = row(page, other["symbol"], "futures")
     await expect(perpetual.locator("[data-cell=price]")).to_have_text(FIGURE, timeout=TIMEOUT_MS)
     await expect(perpetual).to_have_attribute("data-selected", "")
+    await expect(perpetual.locator("[data-select]")).to_be_focused()
     await expect(perpetual.get_by_text("PERP")).to_be_visible()
     await expect(page).to_have_url(re.compile("market=futures"))
 
@@ -97,6 +98,7 @@ async def test_the_list_is_sorted_reordered_and_walked_by_keys(server: Process, 
 
     await page.keyboard.press("j")
     await expect(row(page, "ETHUSDT", "futures")).to_have_attribute("data-selected", "")
+    await expect(page).to_have_url(re.compile("market=futures"))
     await page.locator("#rows [data-selected] [data-select]").focus()
     await page.keyboard.press("Home")
     await expect(row(page, "BTCUSDT").locator("[data-select]")).to_be_focused()

@@ -46,23 +46,28 @@ export class Histories {
   want(row) {
     if (this.#client.state.connection !== "connected" || Date.now() < (this.#notBefore.get(row) ?? 0)) return;
     this.#notBefore.set(row, Number.POSITIVE_INFINITY);
-    void this.#turns.run(() => this.#load(row));
+    void this.#load(row);
   }
 
   /** @param {Row} row */
   async #load(row) {
-    if (!row.isInSight) {
-      this.#notBefore.delete(row);
-      return;
-    }
-    const { market, symbol } = row.instrument;
     try {
-      const rows = await this.#client.getHistoricalKlines({ market, symbol, interval: "1m", limit: SPARK_MINUTES });
-      row.loadHistory(pointsOf(rows));
+      await this.#turns.run(() => this.#fetch(row));
     } catch (error) {
       if (!(error instanceof TickcastError)) throw error;
       // A small line that is missing is no news to anybody; it is asked for again.
       this.#notBefore.set(row, Date.now() + RETRY_MS);
     }
+  }
+
+  /** @param {Row} row */
+  async #fetch(row) {
+    if (!row.isInSight) {
+      this.#notBefore.delete(row);
+      return;
+    }
+    const { market, symbol } = row.instrument;
+    const rows = await this.#client.getHistoricalKlines({ market, symbol, interval: "1m", limit: SPARK_MINUTES });
+    row.loadHistory(pointsOf(rows));
   }
 }

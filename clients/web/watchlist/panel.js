@@ -15,6 +15,9 @@ import { MAX_WATCHED, Watchlist } from "./watchlist.js";
 /** @typedef {import("../common/instruments.js").Instrument} Instrument */
 /** @typedef {import("../../js/types/index.js").Client} Client */
 
+/** A key that is held down selects where it stops: what it passes by need not be loaded. */
+const WALK_PAUSE_MS = 120;
+
 /**
  * The user's own list, kept in this browser, or one that came with a link, which is kept in the address alone.
  *
@@ -22,6 +25,7 @@ import { MAX_WATCHED, Watchlist } from "./watchlist.js";
  */
 export class WatchPanel extends EventTarget {
   #isShared = false;
+  #walkTimer = 0;
   #strip;
   #list;
   #search;
@@ -109,8 +113,16 @@ export class WatchPanel extends EventTarget {
   walk(step) {
     const ids = this.#list.shownIds;
     const at = Math.max(0, Math.min(ids.length - 1, ids.indexOf(this.#list.selected) + step));
-    this.#select(ids[at], true);
+    this.#list.markSelected(ids[at]);
     this.#list.reveal(ids[at]);
+    clearTimeout(this.#walkTimer);
+    this.#walkTimer = setTimeout(() => this.#settle(), WALK_PAUSE_MS);
+  }
+
+  /** Select where a walk has come to. */
+  #settle() {
+    if (this.#walkTimer === 0) return;
+    this.#select(this.#list.selected, true);
   }
 
   /** @param {string} id */
@@ -123,7 +135,7 @@ export class WatchPanel extends EventTarget {
       this.#change([...this.ids, id]);
     }
     this.#select(id, false);
-    this.#list.reveal(id);
+    this.#list.reveal(id, true);
   }
 
   /** @param {string} id */
@@ -161,6 +173,7 @@ export class WatchPanel extends EventTarget {
 
   /** @param {string[]} ids that the user has made */
   #change(ids) {
+    this.#settle();
     this.#show(this.#known(ids));
     if (!this.#isShared) saveWatchlist(this.ids);
     this.dispatchEvent(new Event("change"));
@@ -191,6 +204,8 @@ export class WatchPanel extends EventTarget {
    * @param {boolean} isWalk
    */
   #select(id, isWalk) {
+    clearTimeout(this.#walkTimer);
+    this.#walkTimer = 0;
     this.dispatchEvent(new CustomEvent("select", { detail: { id, isWalk } }));
   }
 

@@ -136,11 +136,15 @@ export class Watchlist {
     for (const [id, row] of this.#rows) row.setSelected(id === selected);
   }
 
-  /** @param {string} id of the row to see and, where the list has the focus, to have it */
-  reveal(id) {
+  /**
+   * Scroll to a row.
+   * @param {string} id
+   * @param {boolean} [takesFocus] by default where another row has the focus
+   */
+  reveal(id, takesFocus = this.#body.contains(document.activeElement)) {
     const row = this.#rows.get(id);
     row?.element.scrollIntoView({ block: "nearest" });
-    if (this.#body.contains(document.activeElement)) row?.focus();
+    if (takesFocus) row?.focus();
   }
 
   /** @param {Instrument} instrument */

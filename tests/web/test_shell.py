@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, ViewportSize, expect
+from playwright.async_api import Browser, Page, ViewportSize, WebSocket, expect
 
 from tests.support.processes import ROOT, Process
 from tests.web.browsing import (
@@ -33,6 +33,26 @@ SMALL_TARGETS = """(least) => [...document.querySelectorAll("button, input, sele
   .map((one) => [one.textContent.trim() || one.ariaLabel || one.id, one.getBoundingClientRect()])
   .filter(([, box]) => box.height < least)
   .map(([name, box]) => `${name}: ${box.width} x ${box.height}`)"""
+
+# A tab in the background as the page sees it: hidden, and without frames. Chromium under Playwright hides none.
+HIDE = """() => {
+  window.held = [];
+  window.requestAnimationFrame = (draw) => window.held.push(draw);
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+  window.unseen = 0;
+  window.writes = new MutationObserver((records) => (window.unseen += records.length));
+  for (const part of document.querySelectorAll("#rows, #quote")) {
+    window.writes.observe(part, { subtree: true, childList: true, characterData: true });
+  }
+}"""
+# How many texts were written while nobody looked, and the prices of the list in the first frame after that.
+SHOW = """() => {
+  const frames = window.held.length;
+  for (const draw of window.held) draw(performance.now());
+  const targets = window.writes.takeRecords().map(({ target }) => target);
+  const drawn = targets.filter(({ dataset }) => dataset?.cell === "price");
+  return { unseen: window.unseen, frames, drawn: drawn.length, rows: new Set(drawn).size };
+}"""
 
 
 async def violations(page: Page) -> list[str]:
@@ -139,6 +159,27 @@ async def test_axe_finds_nothing(server: Process, browser: Browser) -> None:
     for tab in ("chart", "watch"):
         await page.locator(f"#tabs [data-tab={tab}]").click()
         assert await violations(page) == []
+
+
+async def test_a_tab_in_the_background_draws_nothing_and_once_when_it_is_seen_again(
+    server: Process, browser: Browser
+) -> None:
+    page, errors = await open_page(browser, "about:blank")
+    sockets: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets.append(socket))  # noqa: PLW0108 # Playwright marks what it calls
+    await page.goto(url(server))
+    await expect_figures(page)
+    # What was asked for before is drawn before.
+    await page.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+    await page.evaluate(HIDE)
+    for _ in range(20):
+        await sockets[0].wait_for_event("framereceived")
+
+    seen = await page.evaluate(SHOW)
+    assert seen["unseen"] == 0
+    assert seen["frames"] <= 20  # one for each part of the page, however much has come
+    assert 0 < seen["drawn"] == seen["rows"]
+    assert errors == []
 
 
 async def test_nothing_flashes_for_whom_motion_is_too_much(server: Process, browser: Browser) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.support.processes import Process
-from tests.web.browsing import FIGURE, TIMEOUT_MS, expect_figures, not_watched, open_page, price, row, save, until, url
+from tests.web.browsing import FIGURE, TIMEOUT_MS, expect_figures, not_watched, open_page, row, save, until, url
 
 pytestmark = pytest.mark.browser
 
@@ -156,14 +156,8 @@ async def test_the_way_back_a_reload_and_a_shared_link_show_what_was_shown(serve
     await expect(page.locator("#shared-list")).to_be_hidden()
     assert await shown(page) == own
     await expect(page).to_have_url(f"{url(server)}/?symbol=SOLUSDT&interval=1m")
-    assert errors == []
-
-
-async def test_a_list_that_came_with_a_link_is_kept_only_when_asked_to(server: Process, browser: Browser) -> None:
-    page, errors = await open_page(browser, f"{url(server)}/?watch=SOLUSDT,futures:BTCUSDT")
-    await expect(price(page, "SOLUSDT")).to_have_text(FIGURE, timeout=TIMEOUT_MS)
     assert await page.evaluate(OWN_LIST) is None
-
+    await page.goto(f"{url(server)}/?watch=SOLUSDT,futures:BTCUSDT")
     await page.get_by_role("button", name="Keep it").click()
     await expect(page).not_to_have_url(re.compile("watch="))
     assert await page.evaluate(OWN_LIST) == ["spot:SOLUSDT", "futures:BTCUSDT"]

@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak page-soak loadtest vendor clean servers monitors node chromium compiler
+.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak page-soak frames loadtest vendor clean servers monitors node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -79,6 +79,9 @@ soak: $(DEV) $(NODE) servers compiler ## 10,000 idle, 5,000 active clients and s
 
 page-soak: $(DEV) $(NODE) chromium ## The page left open: memory flat, order book never crossed, no console error; MINUTES=30
 	@$(BIN)/python -m tests.web.soak
+
+frames: $(DEV) chromium ## What a watchlist of 200 rows that all change costs the browser: time between frames, on the main thread
+	@$(BIN)/python -m tests.web.frame_times
 
 roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
 	@exec $(BIN)/python -m deploy.rolling

@@ -4,34 +4,31 @@
  */
 
 import { Client } from "../js/src/client.js";
-import { BookView } from "./book/book-view.js";
 import { CandleView } from "./chart/candle-view.js";
 import { Chart } from "./chart/chart.js";
 import { IntervalPicker } from "./chart/intervals.js";
-import { ApiError, fetchCatalog, fetchPrice, showCredentials } from "./common/api.js";
+import { showCredentials } from "./common/api.js";
 import { find } from "./common/dom.js";
-import { idOf, symbolOf } from "./common/instruments.js";
+import { idOf } from "./common/instruments.js";
 import { intervalNamed } from "./common/streams.js";
-import { loadWatchlist, saveWatchlist } from "./common/storage.js";
-import { Contract } from "./futures/contract.js";
+import { Listing } from "./shell/listing.js";
 import { Notice } from "./shell/notice.js";
 import { Quote } from "./shell/quote.js";
-import { formatView, parseView } from "./shell/view.js";
+import { shareLink } from "./shell/share.js";
+import { closeByClickBeside, listenToShortcuts } from "./shell/shortcuts.js";
+import { Tabs } from "./shell/tabs.js";
+import { followTheme } from "./shell/theme.js";
+import { formatView, formatWatch, parseView, parseWatch } from "./shell/view.js";
 import { Account } from "./status/account.js";
 import { LatencyView } from "./status/latency.js";
 import { markOf } from "./status/lights.js";
 import { LatencyMeter } from "./status/meter.js";
 import { StatusBar } from "./status/status.js";
-import { LiquidationsView } from "./trades/liquidations-view.js";
-import { TradesTabs } from "./trades/tabs.js";
-import { Tape } from "./trades/tape.js";
-import { TradesView } from "./trades/trades-view.js";
+import { Trading } from "./trading.js";
 import { io } from "./vendor/socket.io.js";
-import { MAX_WATCHED, Watchlist } from "./watchlist/watchlist.js";
+import { WatchPanel } from "./watchlist/panel.js";
 
-/** @typedef {import("./common/instruments.js").Catalog} Catalog */
 /** @typedef {import("./common/instruments.js").Instrument} Instrument */
-/** @typedef {import("./common/instruments.js").Market} Market */
 /** @typedef {import("./shell/view.js").Interval} Interval */
 /** @typedef {import("./shell/view.js").View} View */
 
@@ -40,171 +37,147 @@ import { MAX_WATCHED, Watchlist } from "./watchlist/watchlist.js";
  * @typedef {{show: (instrument: Instrument) => void}} Panel
  */
 
-const CATALOG_RETRY_MS = 2000;
+/** Steps through the watchlist within this time are one entry of the history. */
+const WALK_MS = 1000;
 
 const account = new Account(/** @type {HTMLDialogElement} */ (find(document, "#login")), find(document, "#key"));
 showCredentials(account.credentials);
 const client = new Client(io, undefined, account.options);
 account.attach(client);
 const notice = new Notice(find(document, "#notice"));
+const tell = (/** @type {string} */ words) => notice.show(words);
+const toggleTheme = followTheme(find(document, "[data-tool=theme]"));
+const tabs = new Tabs(find(document, "#tabs"), find(document, "main"));
 const meter = new LatencyMeter(client);
 new LatencyView(/** @type {HTMLDetailsElement} */ (find(document, "#latency")), meter);
 new StatusBar(find(document, "#status"), client, notice, () => account.reason, () => meter.silenceMs);
 const chart = new Chart(find(document, "#chart"));
-const candleView = new CandleView(client, chart, find(document, "#chart-panel"), (words) => notice.show(words));
-const tapeRows = { fill: findTemplate("#tape-template"), gap: findTemplate("#gap-template") };
+const candleView = new CandleView(client, chart, find(document, "#chart-panel"), tell);
+const quote = new Quote(find(document, "#quote"), client);
 /** @type {Panel[]} */
-const panels = [
-  new Quote(find(document, "#quote"), client),
-  new Contract(find(document, "#contract"), client),
-  new BookView(find(document, "#book-panel"), findTemplate("#level-template"), client),
-  new TradesTabs(find(document, "#trades-tabs")),
-  new TradesView(client, new Tape(find(document, "#trades"), tapeRows)),
-  new LiquidationsView(client, new Tape(find(document, "#liquidations"), tapeRows)),
-];
-const watchlist = new Watchlist(
-  /** @type {HTMLTableSectionElement} */ (find(document, "#rows")),
-  findTemplate("#row-template"),
-  client,
-);
+const panels = [quote, new Trading(client)];
 const intervals = find(document, "#intervals");
 const intervalPicker = new IntervalPicker(intervals);
-const form = /** @type {HTMLFormElement} */ (find(document, "#add"));
-const input = /** @type {HTMLInputElement} */ (find(document, "#add-symbol"));
+const shortcuts = /** @type {HTMLDialogElement} */ (find(document, "#shortcuts"));
 
-client.on("status", (state) => {
-  chart.setWatermark(markOf(state.source));
-});
+client.on("status", ({ source }) => chart.setWatermark(markOf(source)));
 client.on("rejected", ({ message }) => notice.show(message));
 client.on("error", ({ message }) => notice.show(message));
 
-const catalog = await loadCatalog();
-const view = firstView(catalog);
+const listing = await Listing.load(tell);
+const watchPanel = new WatchPanel(
+  find(document, "#watch-panel"),
+  /** @type {HTMLTemplateElement} */ (find(document, "#row-template")),
+  client,
+  listing.catalog,
+  tell,
+);
+watchPanel.open(parseWatch(location.search));
+const view = viewOf(location.search);
+let walkedMs = 0;
 showView();
+history.replaceState(null, "", query());
 
-watchlist.addEventListener("select", (event) => selectId(/** @type {CustomEvent} */ (event).detail));
-watchlist.addEventListener("remove", (event) => remove(/** @type {CustomEvent} */ (event).detail));
+watchPanel.addEventListener("select", (event) => {
+  const { id, isWalk } = /** @type {CustomEvent<{id: string, isWalk: boolean}>} */ (event).detail;
+  const { market, symbol } = instrumentOf(id);
+  select({ market, symbol }, isWalk);
+  if (!isWalk) tabs.show("chart");
+});
+watchPanel.addEventListener("change", () => {
+  history.replaceState(null, "", query());
+  watchPanel.mark(instrumentOf(idOf(view)));
+});
+listing.addEventListener("change", () => {
+  watchPanel.update(listing.catalog);
+  quote.update(instrumentOf(idOf(view)));
+});
 intervals.addEventListener("click", ({ target }) => {
   const interval = target instanceof HTMLElement ? target.dataset.interval : undefined;
   if (interval) select({ interval: /** @type {Interval} */ (interval) });
 });
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  add(input.value);
+addEventListener("popstate", () => {
+  Object.assign(view, viewOf(location.search));
+  showView();
+  // The list is not part of the way back; an entry from before it was changed has an old one.
+  history.replaceState(null, "", query());
+});
+find(document, "[data-tool=share]").addEventListener("click", share);
+find(document, "[data-tool=shortcuts]").addEventListener("click", () => shortcuts.showModal());
+closeByClickBeside(shortcuts);
+/** By the key that calls them. @type {Map<string, () => void>} */
+const actions = new Map([
+  ["/", searchSymbols],
+  ["j", () => watchPanel.walk(1)],
+  ["k", () => watchPanel.walk(-1)],
+  ["t", toggleTheme],
+  ["l", share],
+  ["?", () => shortcuts.showModal()],
+]);
+listenToShortcuts((key) => {
+  if (/^[1-9]$/.test(key)) return () => clickInterval(Number(key) - 1);
+  return actions.get(key);
 });
 
 /**
- * Try until the exchange's symbols are known.
- * @returns {Promise<Catalog>}
- */
-async function loadCatalog() {
-  for (;;) {
-    try {
-      const found = await fetchCatalog();
-      if (found.all.length > 0) return found;
-      notice.show("The exchange's symbols are not known yet. Trying again…");
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      notice.show(`Symbols: ${error.message}. Trying again…`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, CATALOG_RETRY_MS));
-  }
-}
-
-/**
- * Fill the watchlist and find what to show first: the URL's symbol where it exists.
- * @param {Catalog} known
+ * What a URL's query asks for, as far as it exists.
+ * @param {string} search
  * @returns {View}
  */
-function firstView(known) {
-  const asked = parseView(location.search);
-  const wanted = (loadWatchlist() ?? known.defaults).filter((id) => known.get(id)).slice(0, MAX_WATCHED);
-  const watched = wanted.length > 0 ? wanted : known.all.slice(0, 1).map(idOf);
-  if (asked.symbol && !known.get(idOf(asked))) notice.show(`Unknown symbol: ${asked.symbol}`);
-  const { market, symbol } = known.get(idOf(asked)) ?? instrumentOf(watched[0], known);
-  for (const id of new Set([...watched, idOf({ market, symbol })])) watchlist.add(instrumentOf(id, known));
+function viewOf(search) {
+  const asked = parseView(search);
+  const found = listing.catalog.get(idOf(asked));
+  if (asked.symbol && !found) notice.show(`Unknown symbol: ${asked.symbol}`);
+  const { market, symbol } = found ?? instrumentOf(watchPanel.ids[0]);
   return { market, symbol, interval: intervalNamed(asked.interval, market) };
 }
 
-/** @param {string} id */
-function selectId(id) {
-  const { market, symbol } = instrumentOf(id, catalog);
-  select({ market, symbol });
-}
-
-/** @param {Partial<View>} change */
-function select(change) {
+/**
+ * Show something else, as a new entry of the browser's history.
+ * @param {Partial<View>} change
+ * @param {boolean} [isWalk] one step of many, which share an entry
+ */
+function select(change, isWalk = false) {
   const { market, symbol, interval: wanted } = { ...view, ...change };
   const interval = intervalNamed(wanted, market);
   if (market === view.market && symbol === view.symbol && interval === view.interval) return;
   Object.assign(view, { market, symbol, interval });
   showView();
-  // On a phone the chart lies above the list, often out of sight.
-  find(document, "#quote").scrollIntoView({ block: "nearest" });
+  if (isWalk && Date.now() - walkedMs < WALK_MS) history.replaceState(null, "", query());
+  else history.pushState(null, "", query());
+  walkedMs = isWalk ? Date.now() : 0;
 }
 
 function showView() {
-  const instrument = instrumentOf(idOf(view), catalog);
+  const instrument = instrumentOf(idOf(view));
   for (const panel of panels) panel.show(instrument);
   candleView.show(instrument, view.interval);
-  watchlist.markSelected(idOf(view));
+  watchPanel.mark(instrument);
   intervalPicker.show(view.market, view.interval);
-  history.replaceState(null, "", formatView(view, location.search) + location.hash);
 }
 
-/** @param {string} text what the user typed or chose */
-function add(text) {
-  const name = symbolOf(text);
-  if (!name) return;
-  const instrument = catalog.resolve(name, view.market);
-  if (!instrument) {
-    explain(name);
-    return;
-  }
-  const id = idOf(instrument);
-  if (!watchlist.ids.includes(id) && watchlist.ids.length >= MAX_WATCHED) {
-    notice.show(`The watchlist holds ${MAX_WATCHED} symbols. Remove one first.`);
-    return;
-  }
-  input.value = "";
-  watchlist.add(instrument);
-  saveWatchlist(watchlist.ids);
-  selectId(id);
-  watchlist.markSelected(id);
+/** The page's query and fragment as they should be. */
+function query() {
+  return formatWatch(watchPanel.sharedIds, formatView(view, location.search)) + location.hash;
 }
 
-/**
- * Say in the server's words why a symbol cannot be watched, and which one was probably meant.
- * @param {string} symbol
- */
-async function explain(symbol) {
-  try {
-    await fetchPrice(symbol);
-    notice.show(`${symbol} has only just been listed: load the page again`);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    notice.show(error.message);
-  }
+function share() {
+  void shareLink(formatWatch(watchPanel.ids, formatView(view, location.search)), tell);
+}
+
+function searchSymbols() {
+  tabs.show("watch");
+  watchPanel.focusSearch();
+}
+
+/** @param {number} index among the buttons; beyond them nothing happens */
+function clickInterval(index) {
+  /** @type {NodeListOf<HTMLElement>} */ (intervals.querySelectorAll("button[data-interval]"))[index]?.click();
 }
 
 /** @param {string} id */
-function remove(id) {
-  watchlist.remove(id);
-  saveWatchlist(watchlist.ids);
-  if (id === idOf(view)) selectId(watchlist.ids[0]);
-}
-
-/**
- * @param {string} id
- * @param {Catalog} known
- */
-function instrumentOf(id, known) {
-  const instrument = known.get(id);
+function instrumentOf(id) {
+  const instrument = listing.catalog.get(id);
   if (!instrument) throw new Error(`${id} is not in the catalog`);
   return instrument;
-}
-
-/** @param {string} selector */
-function findTemplate(selector) {
-  return /** @type {HTMLTemplateElement} */ (find(document, selector));
 }

@@ -1,5 +1,6 @@
 """What the browser tests do with the page. Screenshots go to TICKCAST_SCREENSHOTS where that is set."""
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -93,6 +94,13 @@ async def not_watched(page: Page) -> dict[str, Any]:
     data = (await (await page.request.get(urljoin(page.url, "/symbols"))).json())["data"]
     found: dict[str, Any] = next(s for s in data["markets"]["spot"] if s["symbol"] not in data["default_symbols"])
     return found
+
+
+async def until(page: Page, condition: str) -> None:
+    """Wait until the page's JavaScript says so; Playwright's own way compiles the text, which the policy forbids."""
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
+        while not await page.evaluate(condition):  # noqa: ASYNC110 # what the page computes has no event
+            await asyncio.sleep(0.1)
 
 
 async def save(page: Page, directory: Path, name: str) -> None:

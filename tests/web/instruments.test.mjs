@@ -1,42 +1,40 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Catalog, idOf, symbolOf } from "../../clients/web/common/instruments.js";
+import { Catalog, haltLabel, symbolOf } from "../../clients/web/common/instruments.js";
 
-const catalog = new Catalog(
-  [
-    { market: "spot", symbol: "LINKBTC", baseAsset: "LINK" },
-    { market: "spot", symbol: "LINKUSDT", baseAsset: "LINK" },
-    { market: "spot", symbol: "OLDBTC", baseAsset: "OLD" },
-    { market: "futures", symbol: "LINKUSDT", baseAsset: "LINK" },
-  ],
-  ["spot:LINKUSDT", "spot:GONEUSDT"],
-);
-const resolved = (text, market = "spot") => {
-  const found = catalog.resolve(symbolOf(text), market);
-  return found && idOf(found);
-};
+const LINK = { market: "spot", symbol: "LINKUSDT", baseAsset: "LINK", status: "TRADING" };
+const OLD = { market: "spot", symbol: "OLDBTC", baseAsset: "OLD", status: "TRADING" };
+const PERPETUAL = { market: "futures", symbol: "LINKUSDT", baseAsset: "LINK", status: "TRADING" };
 
-test("a symbol is found in any case and with what people put between its assets", () => {
-  for (const text of ["LINKBTC", "linkbtc", " Link/BTC ", "link-btc", "LINK_BTC"]) {
-    assert.equal(resolved(text), "spot:LINKBTC");
-  }
+test("a symbol is read in any case and with what people put between its assets", () => {
+  for (const text of ["LINKBTC", "linkbtc", " Link/BTC ", "link-btc", "LINK_BTC"]) assert.equal(symbolOf(text), "LINKBTC");
 });
 
-test("an asset alone means its symbol in USDT, or the one that there is", () => {
-  assert.equal(resolved("link"), "spot:LINKUSDT");
-  assert.equal(resolved("old"), "spot:OLDBTC");
-});
-
-test("the same symbol of another market is another instrument", () => {
-  assert.equal(resolved("link", "futures"), "futures:LINKUSDT");
-  assert.equal(resolved("linkbtc", "futures"), undefined);
-});
-
-test("what means nothing is not found", () => {
-  for (const text of ["", "usdt", "LINKUSD", "constructor"]) assert.equal(resolved(text), undefined);
+test("the same symbol of another market is another instrument, and no name of JavaScript's own is one", () => {
+  const catalog = new Catalog([LINK, PERPETUAL], []);
+  assert.equal(catalog.get("futures:LINKUSDT"), PERPETUAL);
+  assert.equal(catalog.get("spot:LINKUSDT"), LINK);
+  assert.equal(catalog.get("constructor"), undefined);
 });
 
 test("a default that is not listed any more is left out", () => {
-  assert.deepEqual(catalog.defaults, ["spot:LINKUSDT"]);
+  assert.deepEqual(new Catalog([LINK], ["spot:LINKUSDT", "spot:GONEUSDT"]).defaults, ["spot:LINKUSDT"]);
+});
+
+test("what a later catalog does not list any more stays as delisted, and what it lists is as it says", () => {
+  const halted = { ...LINK, status: "HALT" };
+  const catalog = new Catalog([halted], []).following(new Catalog([LINK, OLD], []));
+  assert.deepEqual(catalog.get("spot:OLDBTC"), { ...OLD, status: "DELISTED" });
+  assert.deepEqual(catalog.get("spot:LINKUSDT"), halted);
+});
+
+test("a market that a restarted server does not know yet is not delisted", () => {
+  const catalog = new Catalog([LINK], []).following(new Catalog([LINK, PERPETUAL], []));
+  assert.equal(catalog.get("futures:LINKUSDT").status, "TRADING");
+});
+
+test("an instrument that is not traded says so in a word", () => {
+  const words = { TRADING: "", HALT: "halted", BREAK: "break", SETTLING: "settling", PENDING_TRADING: "not open yet", DELISTED: "delisted", NEW_STATE: "new state" };
+  for (const [status, word] of Object.entries(words)) assert.equal(haltLabel(status), word);
 });

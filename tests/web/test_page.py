@@ -17,7 +17,6 @@ from tests.web.browsing import (
     WATERMARK_CONTRAST,
     candles_drawn,
     expect_figures,
-    not_watched,
     open_page,
     price,
     row,
@@ -52,62 +51,6 @@ async def test_simulated_data_says_so_and_the_lights_are_on(server: Process, bro
     await expect(page.locator("[data-replica]")).not_to_be_empty()
 
 
-async def test_the_url_keeps_symbol_and_interval(server: Process, browser: Browser) -> None:
-    page, errors = await open_page(browser, url(server))
-
-    await row(page, "ETHUSDT").click()
-    await page.get_by_role("button", name="15m").click()
-    await expect(page).to_have_url(f"{url(server)}/?symbol=ETHUSDT&interval=15m")
-    await page.reload()
-    await expect(page.locator("[data-quote=base]")).to_have_text("ETH")
-    await expect(page.get_by_role("button", name="15m")).to_have_attribute("aria-pressed", "true")
-    await expect(page).to_have_title(re.compile(r"\d ETHUSDT · Tickcast"), timeout=TIMEOUT_MS)
-    assert errors == []
-
-
-async def test_a_symbol_is_added_kept_and_removed(server: Process, browser: Browser) -> None:
-    page, errors = await open_page(browser, url(server))
-    await expect(row(page, "BTCUSDT")).to_be_visible()
-    other = (await not_watched(page))["symbol"]
-
-    await page.get_by_label("Add symbol").fill(other.lower())
-    await page.get_by_label("Add symbol").press("Enter")
-    await expect(price(page, other)).to_have_text(FIGURE, timeout=TIMEOUT_MS)
-    await page.reload()
-    await expect(price(page, other)).to_have_text(FIGURE, timeout=TIMEOUT_MS)
-    await row(page, other).hover()
-    await page.get_by_label(f"Remove {other}").click()
-    await expect(row(page, other)).to_have_count(0)
-    await expect(page.locator("#rows [data-selected]")).to_have_count(1)
-    assert errors == []
-
-
-async def test_an_unknown_symbol_is_named_and_changes_nothing(server: Process, browser: Browser) -> None:
-    page, _ = await open_page(browser, url(server))
-    await expect(row(page, "BTCUSDT")).to_be_visible()
-    rows = await page.locator("#rows tr").count()
-
-    for typed, words in (
-        ("NOSUCHCOIN", "Unknown spot symbol: NOSUCHCOIN."),
-        ("btcusd", "Unknown spot symbol: BTCUSD. Did you mean BTCUSDT?"),
-    ):
-        await page.get_by_label("Add symbol").fill(typed)
-        await page.get_by_label("Add symbol").press("Enter")
-        await expect(page.locator("#notice")).to_have_text(words)
-    assert await page.locator("#rows tr").count() == rows
-
-
-async def test_the_name_of_an_asset_adds_its_symbol(server: Process, browser: Browser) -> None:
-    page, errors = await open_page(browser, url(server))
-    await expect(row(page, "BTCUSDT")).to_be_visible()
-
-    other = await not_watched(page)
-
-    await page.get_by_label("Add symbol").fill(other["baseAsset"].lower())
-    await page.get_by_label("Add symbol").press("Enter")
-    await expect(price(page, other["symbol"])).to_have_text(FIGURE, timeout=TIMEOUT_MS)
-    await expect(row(page, other["symbol"])).to_have_attribute("data-selected", "")
-    assert errors == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -52,15 +52,6 @@ export async function fetchCatalog() {
 }
 
 /**
- * A spot symbol's price, where the server knows the symbol.
- * @param {string} symbol
- * @throws {ApiError} whose message may name the symbol that was probably meant
- */
-export async function fetchPrice(symbol) {
-  return fetchData(`/price/${encodeURIComponent(symbol)}`);
-}
-
-/**
  * One answer of Binance's own REST API, which the server speaks as well.
  * @param {string} path `/fapi/v1/openInterest?symbol=BTCUSDT`
  * @param {AbortSignal} signal

@@ -9,14 +9,22 @@
  * @typedef {object} Instrument
  * @property {Market} market
  * @property {string} symbol `BTCUSDT`
- * @property {string} status `TRADING`, `HALT`, `BREAK`, `SETTLING`, ... (Binance, exchangeInfo)
+ * @property {string} status `TRADING`, `HALT`, `BREAK`, `SETTLING`, ... (Binance, exchangeInfo), or our own `DELISTED`
  * @property {string} baseAsset
  * @property {string} quoteAsset
  * @property {string} tickSize decimal string
  * @property {string} stepSize decimal string
  */
 
-const MAIN_QUOTE = "USDT";
+const HALT_LABELS = new Map([
+  ["HALT", "halted"],
+  ["END_OF_DAY", "closed"],
+  ["CLOSE", "closed"],
+  ["PRE_TRADING", "not open yet"],
+  ["PENDING_TRADING", "not open yet"],
+  ["PRE_SETTLE", "settling"],
+  ["PRE_DELIVERING", "delivering"],
+]);
 
 /**
  * The name of an instrument across markets, as watchlists keep it: `spot:BTCUSDT`.
@@ -64,13 +72,28 @@ export class Catalog {
   }
 
   /**
-   * The instrument of that name or, for the name of an asset alone, that asset's: in USDT where there is one.
-   * @param {string} name as `symbolOf` writes it
-   * @param {Market} market
-   * @returns {Instrument | undefined}
+   * This catalog as the successor of `previous`: what is not listed any more stays, as `DELISTED`. A market without any
+   * instrument is one that the server does not know yet, and stays as it was.
+   * @param {Catalog} previous
+   * @returns {Catalog}
    */
-  resolve(name, market) {
-    const ofAsset = () => this.all.find((one) => one.market === market && one.baseAsset === name);
-    return this.get(`${market}:${name}`) ?? this.get(`${market}:${name}${MAIN_QUOTE}`) ?? ofAsset();
+  following(previous) {
+    const markets = new Set(this.all.map(({ market }) => market));
+    const left = previous.all
+      .filter((one) => !this.#byId.has(idOf(one)))
+      .map((one) => (markets.has(one.market) ? { ...one, status: "DELISTED" } : one));
+    return new Catalog([...this.all, ...left], this.defaults);
   }
+}
+
+/**
+ * Why an instrument is not traded, in a word; `""` while it is.
+ *
+ * Binance, exchangeInfo: `status` of spot, `contractStatus` of futures.
+ * @param {string} status
+ * @returns {string} `halted`, `break`, `delisted`, ...
+ */
+export function haltLabel(status) {
+  if (status === "TRADING") return "";
+  return HALT_LABELS.get(status) ?? status.toLowerCase().replaceAll("_", " ");
 }

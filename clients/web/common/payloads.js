@@ -14,6 +14,7 @@
  * @property {number} high
  * @property {number} low
  * @property {number} quoteVolume traded amount in the quote currency
+ * @property {number} eventMs when the exchange sent it, Unix milliseconds
  */
 
 /** @typedef {Record<string, string | number | boolean>} Wire a flat Binance payload */
@@ -31,5 +32,6 @@ export function tickerOf(wire) {
     high: Number(wire.h),
     low: Number(wire.l),
     quoteVolume: Number(wire.q),
+    eventMs: Number(wire.E),
   };
 }

@@ -1,11 +1,21 @@
 /**
- * The selected symbol's name, price and change above the chart, and in the tab's title.
+ * The selected symbol's name, price, change and 24 hour figures above the chart, and its price in the tab's title.
  * @module
  */
 
 import { find, setText } from "../common/dom.js";
-import { arrowOf, decimalsOf, directionOf, formatChange, formatPercent, formatPrice, staleLabel } from "../common/format.js";
+import {
+  arrowOf,
+  decimalsOf,
+  directionOf,
+  formatChange,
+  formatPercent,
+  formatPrice,
+  formatVolume,
+  staleLabel,
+} from "../common/format.js";
 import { oncePerFrame } from "../common/frames.js";
+import { haltLabel } from "../common/instruments.js";
 import { tickerOf } from "../common/payloads.js";
 import { streamOf } from "../common/streams.js";
 
@@ -56,11 +66,18 @@ export class Quote {
     this.#renderSoon();
   }
 
+  /** @param {Instrument} info what the exchange says now of the symbol that is shown */
+  update(info) {
+    this.#info = info;
+    this.#renderSoon();
+  }
+
   #render() {
     const info = this.#info;
     if (!info) return;
     this.#set("base", info.baseAsset);
     this.#set("quote", info.quoteAsset);
+    find(this.#root, "[data-quote=perp]").hidden = info.market !== "futures";
     const decimals = decimalsOf(info.tickSize);
     const ticker = this.#ticker;
     const price = formatPrice(ticker?.last ?? Number.NaN, decimals);
@@ -68,13 +85,19 @@ export class Quote {
     this.#set("price", price);
     this.#set("arrow", ticker ? arrowOf(direction) : "");
     this.#set("change", ticker ? `${formatChange(ticker.change, decimals)} (${formatPercent(ticker.changePercent)})` : "");
+    this.#set("high", formatPrice(ticker?.high ?? Number.NaN, decimals));
+    this.#set("low", formatPrice(ticker?.low ?? Number.NaN, decimals));
+    const volume = formatVolume(ticker?.quoteVolume ?? Number.NaN);
+    this.#set("volume", ticker ? `${volume} ${info.quoteAsset}` : volume);
     find(this.#root, "[data-quote=move]").dataset.direction = direction;
     document.title = ticker ? `${price} ${info.symbol} · Tickcast` : `${info.symbol} · Tickcast`;
     this.#renderAge();
   }
 
   #renderAge() {
-    const label = this.#ticker ? staleLabel(this.#updatedMs, Date.now()) : "";
+    if (document.hidden) return;
+    const halt = haltLabel(this.#info?.status ?? "TRADING");
+    const label = halt || (this.#ticker ? staleLabel(this.#updatedMs, Date.now()) : "");
     this.#root.toggleAttribute("data-stale", label !== "");
     this.#set("stale", label);
   }

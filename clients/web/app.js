@@ -4,22 +4,17 @@
  */
 
 import { Client } from "../js/src/client.js";
-import { BookView } from "./book/book-view.js";
 import { CandleView } from "./chart/candle-view.js";
 import { Chart } from "./chart/chart.js";
 import { ApiError, fetchCatalog, fetchPrice } from "./common/api.js";
 import { find } from "./common/dom.js";
 import { idOf, symbolOf } from "./common/instruments.js";
 import { loadWatchlist, saveWatchlist } from "./common/storage.js";
-import { Contract } from "./futures/contract.js";
 import { Notice } from "./shell/notice.js";
 import { Quote } from "./shell/quote.js";
 import { StatusBar, markOf } from "./shell/status.js";
 import { formatView, parseView } from "./shell/view.js";
-import { LiquidationsView } from "./trades/liquidations-view.js";
-import { TradesTabs } from "./trades/tabs.js";
-import { Tape } from "./trades/tape.js";
-import { TradesView } from "./trades/trades-view.js";
+import { Trading } from "./trading.js";
 import { io } from "./vendor/socket.io.js";
 import { MAX_WATCHED, Watchlist } from "./watchlist/watchlist.js";
 
@@ -41,19 +36,11 @@ const notice = new Notice(find(document, "#notice"));
 const statusBar = new StatusBar(find(document, "#status"));
 const chart = new Chart(find(document, "#chart"));
 const candleView = new CandleView(client, chart, find(document, "#legend"), find(document, "#chart-note"));
-const tapeRows = { fill: findTemplate("#tape-template"), gap: findTemplate("#gap-template") };
 /** @type {Panel[]} */
-const panels = [
-  new Quote(find(document, "#quote"), client),
-  new Contract(find(document, "#contract"), client),
-  new BookView(find(document, "#book-panel"), findTemplate("#level-template"), client),
-  new TradesTabs(find(document, "#trades-tabs")),
-  new TradesView(client, new Tape(find(document, "#trades"), tapeRows)),
-  new LiquidationsView(client, new Tape(find(document, "#liquidations"), tapeRows)),
-];
+const panels = [new Quote(find(document, "#quote"), client), new Trading(client)];
 const watchlist = new Watchlist(
   /** @type {HTMLTableSectionElement} */ (find(document, "#rows")),
-  findTemplate("#row-template"),
+  /** @type {HTMLTemplateElement} */ (find(document, "#row-template")),
   client,
 );
 const intervals = find(document, "#intervals");
@@ -192,9 +179,4 @@ function instrumentOf(id, known) {
   const instrument = known.get(id);
   if (!instrument) throw new Error(`${id} is not in the catalog`);
   return instrument;
-}
-
-/** @param {string} selector */
-function findTemplate(selector) {
-  return /** @type {HTMLTemplateElement} */ (find(document, selector));
 }

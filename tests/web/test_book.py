@@ -128,6 +128,10 @@ async def test_the_ladder_is_sorted_adds_up_and_never_crosses_beside_the_contrac
     assert fine >= 5
     assert found["resyncs"] == 0
 
+    await page.get_by_role("button", name="5m", exact=True).click()
+    await expect(panel).to_have_attribute("data-state", "synced")
+    await expect(page.get_by_label("Price grouping")).to_have_value("100")
+
     depth = page.get_by_role("button", name="Depth chart")
     await depth.click()
     for side in ("bids", "asks"):

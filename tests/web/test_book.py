@@ -24,6 +24,7 @@ pytestmark = pytest.mark.browser
 FUTURES: Final = "/?market=futures&symbol=BTCUSDT"
 BOOK: Final = "futures:btcusdt@book"
 TRADES: Final = "futures:btcusdt@aggTrade"
+MARK: Final = "futures:btcusdt@markPrice@1s"
 LIQUIDATIONS: Final = "futures:btcusdt@forceOrder"
 CLOCK: Final = re.compile(r"\d\d:\d\d:\d\d")
 
@@ -61,6 +62,12 @@ def trade(number: int) -> dict[str, Any]:
 def liquidation(number: int, side: str) -> dict[str, Any]:
     order = {"s": "BTCUSDT", "S": side, "o": "LIMIT", "f": "IOC", "q": "0.020", "p": "9", "ap": f"{number}.5"}
     return {"e": "forceOrder", "E": number, "o": order | {"X": "FILLED", "l": "0.010", "z": "0.020", "T": number}}
+
+
+def mark(price: str, next_funding_s: int) -> dict[str, Any]:
+    now_ms = time.time_ns() // 1_000_000
+    body = {"e": "markPriceUpdate", "E": now_ms, "s": "BTCUSDT", "p": price, "ap": price, "P": price, "i": "99.96"}
+    return body | {"r": "-0.00012300", "T": now_ms + next_funding_s * 1000}
 
 
 def snapshot(update_id: int, bids: Sequence[list[str]], asks: Sequence[list[str]]) -> dict[str, Any]:
@@ -121,6 +128,10 @@ async def test_the_ladder_is_sorted_adds_up_and_never_crosses_beside_the_contrac
     assert fine >= 5
     assert found["resyncs"] == 0
 
+    await page.get_by_role("button", name="5m", exact=True).click()
+    await expect(panel).to_have_attribute("data-state", "synced")
+    await expect(page.get_by_label("Price grouping")).to_have_value("100")
+
     depth = page.get_by_role("button", name="Depth chart")
     await depth.click()
     for side in ("bids", "asks"):
@@ -151,7 +162,7 @@ async def test_the_ladder_is_sorted_adds_up_and_never_crosses_beside_the_contrac
     await page.close()
 
 
-async def test_the_ladder_shows_what_the_book_says_and_nothing_that_crosses(
+async def test_book_and_mark_are_shown_as_told_never_crossed_and_grow_stale(
     fed: Served, browser: Browser, tmp_path: Path
 ) -> None:
     page, errors = await open_page(browser, fed.url + FUTURES)
@@ -177,7 +188,16 @@ async def test_the_ladder_shows_what_the_book_says_and_nothing_that_crosses(
     assert len(await rungs(page, "asks")) == 1
     assert (await checked(page))["wrong"] == []
     assert (await checked(page))["drawn"] >= 3
-    await expect(page.locator("[data-book=stale]")).to_have_text(re.compile(r"^stale \d+ s$"), timeout=TIMEOUT_MS)
+
+    await say(fed, MARK, mark("100.05", next_funding_s=3661))
+    contract = page.locator("#contract")
+    await expect(contract.locator("[data-contract=countdown]")).to_have_text(re.compile(r"^01:0[01]:\d\d$"))
+    await expect(contract.locator("[data-contract=mark]")).to_have_text("100.1")
+    await expect(contract.locator("[data-contract=index]")).to_have_text("100.0")
+    await expect(contract.locator("[data-contract=rate]")).to_have_text("\N{MINUS SIGN}0.0123%")
+    for part in ("book", "contract"):
+        stale = page.locator(f"[data-{part}=stale]")
+        await expect(stale).to_have_text(re.compile(r"^stale \d+ s$"), timeout=TIMEOUT_MS)
     await save(page, tmp_path, "book-stale")
     assert errors == []
     await page.close()

@@ -17,6 +17,19 @@ export function find(root, selector) {
 }
 
 /**
+ * The one template that `selector` finds within `root`.
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @returns {HTMLTemplateElement}
+ * @throws {Error} where index.html has no such template
+ */
+export function findTemplate(root, selector) {
+  const found = find(root, selector);
+  if (!(found instanceof HTMLTemplateElement)) throw new Error(`${selector} is no template`);
+  return found;
+}
+
+/**
  * Write `text` where it differs: an untouched node costs no layout.
  * @param {HTMLElement} element
  * @param {string} text

@@ -5,7 +5,7 @@
 
 import { ApiError, fetchBinance } from "../common/api.js";
 import { find, setText } from "../common/dom.js";
-import { decimalsOf, directionOf, formatPrice } from "../common/format.js";
+import { decimalsOf, directionOf, formatPrice, staleLabel } from "../common/format.js";
 import { oncePerFrame } from "../common/frames.js";
 import { formatSize } from "../common/sizes.js";
 import { streamOf } from "../common/streams.js";
@@ -25,6 +25,7 @@ export class Contract {
   #info = null;
   /** @type {Mark | null} */
   #mark = null;
+  #updatedMs = 0;
   /** What the exchange's clock is ahead of ours, ms. */
   #aheadMs = 0;
   #interest = Number.NaN;
@@ -52,6 +53,7 @@ export class Contract {
     this.#abort.abort();
     this.#abort = new AbortController();
     this.#mark = null;
+    this.#updatedMs = Date.now();
     this.#interest = Number.NaN;
     this.#root.hidden = info.market !== "futures";
     this.#info = info.market === "futures" ? info : null;
@@ -62,7 +64,11 @@ export class Contract {
       onMessage: ({ data, isSnapshot }) => {
         const mark = markOf(/** @type {any} */ (data));
         this.#mark = mark;
-        if (!isSnapshot) this.#aheadMs = mark.eventMs - Date.now();
+        // A snapshot may be old already, and tells no time.
+        if (!isSnapshot) {
+          this.#updatedMs = Date.now();
+          this.#aheadMs = mark.eventMs - this.#updatedMs;
+        }
         this.#drawSoon();
       },
     });
@@ -93,6 +99,9 @@ export class Contract {
     const decimals = decimalsOf(info.tickSize);
     this.#set("mark", formatPrice(mark?.price ?? Number.NaN, decimals));
     this.#set("index", formatPrice(mark?.indexPrice ?? Number.NaN, decimals));
+    const stale = mark ? staleLabel(this.#updatedMs, Date.now()) : "";
+    this.#set("stale", stale);
+    this.#root.toggleAttribute("data-stale", stale !== "");
     this.#set("interest", `${formatSize(this.#interest, decimalsOf(info.stepSize))} ${info.baseAsset}`);
     const rate = this.#cell("rate");
     setText(rate, formatRate(mark?.fundingRate ?? Number.NaN));

@@ -37,7 +37,7 @@ const CATALOG_RETRY_MS = 2000;
 const account = new Account(/** @type {HTMLDialogElement} */ (find(document, "#login")), find(document, "#key"));
 showCredentials(account.credentials);
 const client = new Client(io, undefined, account.options);
-account.attach(client);
+account.onChange((token) => client.authenticate(token));
 const notice = new Notice(find(document, "#notice"));
 const meter = new LatencyMeter(client);
 new LatencyView(/** @type {HTMLDetailsElement} */ (find(document, "#latency")), meter);

@@ -43,7 +43,7 @@ const WALK_MS = 1000;
 const account = new Account(/** @type {HTMLDialogElement} */ (find(document, "#login")), find(document, "#key"));
 showCredentials(account.credentials);
 const client = new Client(io, undefined, account.options);
-account.attach(client);
+account.onChange((token) => client.authenticate(token));
 const notice = new Notice(find(document, "#notice"));
 const tell = (/** @type {string} */ words) => notice.show(words);
 const toggleTheme = followTheme(find(document, "[data-tool=theme]"));

@@ -91,4 +91,7 @@ async def test_the_operator_s_page_shows_nothing_to_others(guarded: Served, brow
     await give(page, mint(tickcast={"operator": True}))
     await expect(page.get_by_role("row", name=re.compile("^r1"))).to_be_visible(timeout=TIMEOUT_MS)
     await expect(page.locator("#login")).to_be_hidden()
+    await page.locator("#key").click()
+    await give(page, mint())
+    await expect(page.get_by_role("alert")).to_have_text(re.compile("^This is for operators"))
     await page.close()

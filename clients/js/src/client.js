@@ -40,7 +40,7 @@ export class Client extends Emitter {
   #timer;
   #token;
   #renewToken;
-  /** @type {string | undefined} the token that this connection came with */
+  /** @type {string | undefined} the token by which this connection was let in, or not */
   #shown;
   #socket;
   /** @type {import("./streams.js").Call} */
@@ -140,6 +140,7 @@ export class Client extends Emitter {
   async authenticate(token) {
     const { expiresAt, left } = await this.#ask("authenticate", { token });
     if (typeof this.#token !== "function") this.#token = token;
+    this.#shown = token;
     return { expiresAt, left };
   }
 
@@ -224,9 +225,8 @@ export class Client extends Emitter {
     try {
       const token = await renewToken(refusal, this.#shown);
       if (typeof this.#token !== "function") this.#token = token;
-    } catch {
-      // Whoever gives none knows why; what is told is what the server said.
-      this.#end(new TickcastError(refusal));
+    } catch (error) {
+      this.#end(new TickcastError({ ...refusal, message: `${refusal.message}. No other token was given: ${error}` }));
       return;
     }
     if (this.#state.connection !== "closed") this.#connectAfter(0);

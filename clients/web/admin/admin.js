@@ -9,7 +9,7 @@ import { oncePerFrame } from "../common/frames.js";
 import { Account } from "../status/account.js";
 import { markOf } from "../status/lights.js";
 import { Chart } from "./chart.js";
-import { fetchCluster } from "./cluster.js";
+import { checkOperator, fetchCluster } from "./cluster.js";
 import { INGESTOR_COLUMNS, REPLICA_COLUMNS, STREAM_COLUMNS } from "./columns.js";
 import { busiestOf, formatBytes, formatCount, formatRate, formatSeconds, ingestorState, replicaState } from "./columns.js";
 import { conditionsOf } from "./conditions.js";
@@ -59,6 +59,7 @@ const draw = oncePerFrame(() => {
   journal.draw();
 });
 
+account.onChange(checkOperator);
 setInterval(() => document.hidden || drawAge(), AGE_EVERY_MS);
 document.addEventListener("visibilitychange", () => void look());
 void look();

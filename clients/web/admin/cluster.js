@@ -89,10 +89,25 @@ const REFUSED = [401, 403];
 export async function fetchCluster(credentials) {
   for (;;) {
     const { token, headers } = credentials;
-    const response = await fetch("/cluster", { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const body = await response.json();
+    const { status, body } = await ask(headers);
     if (body.success) return body.data;
-    if (!REFUSED.includes(response.status)) throw new Error(body.error ?? `HTTP ${response.status}`);
+    if (!REFUSED.includes(status)) throw new Error(body.error ?? `HTTP ${status}`);
     await credentials.renew(token, { code: body.code, message: body.error });
   }
+}
+
+/**
+ * Whether a token is an operator's.
+ * @param {string} token
+ * @throws {Error} in the server's words
+ */
+export async function checkOperator(token) {
+  const { status, body } = await ask({ Authorization: `Bearer ${token}` });
+  if (!body.success) throw new Error(body.error ?? `HTTP ${status}`);
+}
+
+/** @param {Record<string, string>} headers */
+async function ask(headers) {
+  const response = await fetch("/cluster", { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+  return { status: response.status, body: await response.json() };
 }

@@ -7,7 +7,6 @@ import { Credentials } from "../common/credentials.js";
 import { find } from "../common/dom.js";
 import { Login } from "./login.js";
 
-/** @typedef {import("../../js/types/index.js").Client} Client */
 /** @typedef {import("../../js/types/index.js").ConnectOptions} ConnectOptions */
 
 /** Credentials, the dialog that asks for them, and the button by which the user shows others. */
@@ -48,13 +47,13 @@ export class Account {
   }
 
   /**
-   * Let the user replace a token before it ends.
-   * @param {Client} client
+   * Let the user replace what is shown, before it ends.
+   * @param {(token: string) => Promise<unknown>} use rejects with an Error that says why a token is no good
    */
-  attach(client) {
+  onChange(use) {
     this.#key.addEventListener("click", () => {
       this.#login.change(async (given) => {
-        await client.authenticate(given.token);
+        await use(given.token);
         this.credentials.take(given);
       });
     });

@@ -99,8 +99,9 @@ intervals.addEventListener("click", ({ target }) => {
 addEventListener("popstate", () => {
   Object.assign(view, viewOf(location.search));
   showView();
-  // The list is not part of the way back; an entry from before it was changed has an old one.
-  history.replaceState(null, "", query());
+  // The list is not part of the way back; an entry from before it was changed has an old one. Nothing is written that is
+  // there already: it would end the next step of somebody who goes back quickly.
+  if (query() !== location.search + location.hash) history.replaceState(null, "", query());
 });
 find(document, "[data-tool=share]").addEventListener("click", share);
 find(document, "[data-tool=shortcuts]").addEventListener("click", () => shortcuts.showModal());

@@ -54,6 +54,7 @@ async def test_a_symbol_is_found_added_kept_and_removed(server: Process, browser
     await expect(page.locator("#search-note")).to_have_text("No match for “nosuchcoin”.")
     await field.fill("btcudst")
     await expect(page.locator("#search-note")).to_contain_text("Did you mean:")
+    await expect(page.locator("#search-status")).to_contain_text("Did you mean: BTCUSDT")
     await expect(options.first).to_have_text(re.compile("BTC.*USDT.*in the list"))
     await field.press("Enter")  # nothing is chosen yet: a guess is not taken by itself
     await expect(field).to_be_focused()
@@ -131,8 +132,8 @@ async def test_the_way_back_a_reload_and_a_shared_link_show_what_was_shown(serve
     await page.go_back()
     await expect(base).to_have_text("BTC")
     await expect(row(page, "BTCUSDT")).to_have_attribute("data-selected", "")
-    await page.go_forward()
-    await page.go_forward()
+    await page.evaluate("history.go(2)")
+    await expect(pressed).to_have_text("15m")
     await page.reload()
     await expect(base).to_have_text("ETH")
     await expect(pressed).to_have_text("15m")
@@ -151,6 +152,7 @@ async def test_the_way_back_a_reload_and_a_shared_link_show_what_was_shown(serve
 
     await page.goto(f"{url(server)}/?watch=SOLUSDT,futures:BTCUSDT,NOSUCHCOIN")
     await expect(base).to_have_text("SOL")
+    await expect(page.locator("#notice")).to_have_text("Not listed by the exchange: NOSUCHCOIN")
     assert await shown(page) == ["spot:SOLUSDT", "futures:BTCUSDT"]
     await page.get_by_role("button", name="Show mine").click()
     await expect(page.locator("#shared-list")).to_be_hidden()

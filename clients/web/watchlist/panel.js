@@ -15,6 +15,8 @@ import { MAX_WATCHED, Watchlist } from "./watchlist.js";
 /** @typedef {import("../common/instruments.js").Instrument} Instrument */
 /** @typedef {import("../../js/types/index.js").Client} Client */
 
+/** Symbols that one notice names. */
+const MAX_NAMED = 5;
 /** A key that is held down selects where it stops: what it passes by need not be loaded. */
 const WALK_PAUSE_MS = 120;
 
@@ -81,6 +83,7 @@ export class WatchPanel extends EventTarget {
    */
   open(shared) {
     const known = this.#known(shared ?? []);
+    this.#tellMissing(shared ?? loadWatchlist() ?? []);
     this.#isShared = known.length > 0;
     if (this.#isShared) this.#show(known);
     else this.#showOwn();
@@ -207,6 +210,15 @@ export class WatchPanel extends EventTarget {
     clearTimeout(this.#walkTimer);
     this.#walkTimer = 0;
     this.dispatchEvent(new CustomEvent("select", { detail: { id, isWalk } }));
+  }
+
+  /** @param {readonly string[]} ids of a list, some of which may not be listed any more */
+  #tellMissing(ids) {
+    const missing = ids.filter((id) => !this.#catalog.get(id));
+    if (missing.length === 0) return;
+    const names = missing.slice(0, MAX_NAMED).map((id) => id.replace(/^spot:/, ""));
+    const others = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : "";
+    this.#tell(`Not listed by the exchange: ${names.join(", ")}${others}`);
   }
 
   /**

@@ -18,6 +18,7 @@ export class SearchBox extends EventTarget {
   #input;
   #popup;
   #note;
+  #status;
   #list;
   #instruments;
   #isWatched;
@@ -34,6 +35,7 @@ export class SearchBox extends EventTarget {
     this.#input = /** @type {HTMLInputElement} */ (find(panel, "#search-input"));
     this.#popup = find(panel, "#search-popup");
     this.#note = find(panel, "#search-note");
+    this.#status = find(panel, "#search-status");
     this.#list = find(panel, "#search-options");
     this.#input.addEventListener("input", () => this.#search());
     this.#input.addEventListener("focus", () => this.#search());
@@ -66,6 +68,9 @@ export class SearchBox extends EventTarget {
     this.#input.ariaExpanded = String(matches.length > 0);
     const question = matches.length > 0 ? " Did you mean:" : "";
     setText(this.#note, isGuess ? `No match for “${text}”.${question}` : "");
+    // A live region of its own, as one that was hidden until now is not read out.
+    const names = matches.map(({ symbol }) => symbol).join(", ");
+    setText(this.#status, isGuess ? `${this.#note.textContent} ${names}` : `${matches.length} found`);
     this.#activate(isGuess ? -1 : 0);
   }
 
@@ -130,6 +135,7 @@ export class SearchBox extends EventTarget {
 
   #close() {
     this.#popup.hidden = true;
+    setText(this.#status, "");
     this.#input.ariaExpanded = "false";
     this.#matches = [];
     this.#list.replaceChildren();

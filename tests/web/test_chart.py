@@ -46,7 +46,7 @@ async def test_scrolling_back_loads_older_candles_each_interval_once_and_the_lat
     latest = await candles_in_view(page)
     assert steps(latest) == {MINUTE_MS}
     await press(page, "Home")
-    await expect(page.get_by_role("button", name="Latest")).to_be_visible()
+    await expect(page.get_by_role("button", name="Latest")).to_be_visible(timeout=TIMEOUT_MS)
     # The first 500 are drawn; the ones before them come while they are in view.
     start = max(latest) - 499 * MINUTE_MS
     await candles_once(page, lambda shown: min(shown) <= start + MINUTE_MS)

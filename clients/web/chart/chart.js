@@ -57,6 +57,8 @@ export class Chart extends EventTarget {
   #interval = "1m";
   /** How many candles are drawn. */
   #count = 0;
+  /** What will be in view from the next frame on. @type {{from: number, to: number} | null} */
+  #target = null;
   /** The last one. @type {CandleBar | undefined} */
   #last;
 
@@ -215,7 +217,7 @@ export class Chart extends EventTarget {
   }
 
   get #range() {
-    return this.#count > 0 ? this.#chart.timeScale().getVisibleLogicalRange() : null;
+    return this.#count > 0 ? (this.#target ?? this.#chart.timeScale().getVisibleLogicalRange()) : null;
   }
 
   #listen() {
@@ -269,7 +271,13 @@ export class Chart extends EventTarget {
    * @param {number} to
    */
   #show(from, to) {
-    this.#chart.timeScale().setVisibleLogicalRange({ from, to });
+    const target = { from, to };
+    this.#target = target;
+    // Done in the next frame: until then, what comes on top must not begin at what was in view before.
+    this.#chart.timeScale().setVisibleLogicalRange(target);
+    requestAnimationFrame(() => {
+      if (this.#target === target) this.#target = null;
+    });
   }
 
   #applyTheme() {

@@ -26,7 +26,7 @@ suppress_warnings = [
 highlight_language = "text"
 
 html_theme = "furo"
-html_static_path = ["site"]
+html_static_path = []
 html_extra_path = ["site/index.html"]
 html_show_sphinx = False
 html_copy_source = False

@@ -46,7 +46,7 @@ def test_data_that_is_printed_can_be_read(block: Block) -> None:
 
 
 def test_every_test_that_a_reason_names_is_there() -> None:
-    named = {(block.where, path) for block in EVERY for path in re.findall(r"\b(?:tests|docs)/[\w/.]+\w", block.argument)}
+    named = {(block.where, path) for block in EVERY for path in re.findall(r"\b(?:tests|docs)/[-\w/.]+\w", block.argument)}
     assert named
     assert {each for each in named if not (ROOT / each[1]).exists()} == set()
 

@@ -1,0 +1,103 @@
+"""Every page is followed from top to bottom, as it is printed: commands, programs, and what they print."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from tests.docs.blocks import Block, blocks_of, pages
+from tests.docs.conftest import two_ports
+from tests.docs.session import Addresses, Session, terminals_of, with_prelude
+from tests.support.processes import free_port, wait_until
+from tests.system.cluster import Cluster
+
+TUTORIAL: Final = "docs/tutorial.md"
+READY_S: Final = 40.0
+
+
+def starts_its_own(page: str) -> bool:
+    return any("make run" in code or "make cluster" in code for code in terminals_of(blocks_of(page)))
+
+
+def is_followed(block: Block) -> bool:
+    return block.directive not in {"not run", "run by", "step"} and block.language in {"bash", "js", "jsx", "python"}
+
+
+FOLLOWED: Final = [page for page in pages() if page != TUTORIAL and any(map(is_followed, blocks_of(page)))]
+SHARING: Final = [page for page in FOLLOWED if not starts_its_own(page)]
+STARTING: Final = [page for page in FOLLOWED if starts_its_own(page)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory = tmp_path_factory.mktemp("cluster")
+    recordings = directory / "recordings"
+    recordings.mkdir()
+    with Cluster(directory, env={"SIM_SYMBOLS": "8", "SIM_TRADES_PER_SECOND": "25", "RECORD": str(recordings)}) as running:
+        yield running
+
+
+@pytest.fixture
+def shared(cluster: Cluster, folder: Path) -> Iterator[Session]:
+    """A reader who finds a cluster at the addresses that pages name."""
+    ports = {
+        8080: cluster.nginx_port,
+        3000: cluster.replica_ports[0],
+        3001: cluster.replica_ports[1],
+        6379: cluster.processes["redis"].port,
+        3005: free_port(),
+    }
+    here = f"localhost:{cluster.nginx_port}"
+    words = {"wss://stream.binance.com:9443": f"ws://{here}"}
+    recorded = httpx.get(f"{cluster.url}/replay").json()["data"]["recordings"]
+    if recorded:
+        words["rec-1"] = recorded[0]["id"]
+    env = {"TICKCAST_URL": cluster.url, "PYTHONPATH": "clients/python"}
+    with Session(folder / "tickcast", Addresses(ports, words), env) as session:
+        yield session
+
+
+@pytest.mark.parametrize("page", SHARING)
+def test_what_a_page_prints_works_as_it_stands(shared: Session, page: str) -> None:
+    for block in blocks_of(page):
+        shared.run(block)
+        if block.directive == "terminal":
+            assert shared.is_running(block.argument), shared.shown(block.argument)
+
+
+@pytest.mark.parametrize("page", STARTING)
+def test_what_a_page_starts_serves_what_it_prints_next(folder: Path, page: str) -> None:
+    port, replicas = free_port(), two_ports()
+    addresses = Addresses({8080: port, 3000: replicas, 3001: replicas + 1}, {})
+    url = f"http://127.0.0.1:{port}"
+    env = {
+        "PORT": str(port),
+        "REPLICA_PORT": str(replicas),
+        "TICKCAST_URL": url,
+        "SIM_SYMBOLS": "8",
+        "SIM_TRADES_PER_SECOND": "25",
+        "PYTHONPATH": "clients/python",
+    }
+    with Session(folder / "tickcast", addresses, env) as session:
+        for block in blocks_of(page):
+            session.run(block)
+            if block.directive == "terminal":
+                wait_until(lambda: is_healthy(url), f"{block.where} serves: {session.shown(block.argument)}", READY_S)
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        return bool(httpx.get(f"{url}/health").json()["status"] == "healthy")
+    except (httpx.TransportError, ValueError):
+        return False
+
+
+def test_a_snippet_gets_the_lines_that_its_page_has_explained_before() -> None:
+    assert with_prelude("client.close();\n").splitlines()[:2] == [
+        'import { connect } from "tickcast-client";',
+        'const client = connect("http://localhost:8080");',
+    ]
+    assert with_prelude("const client = connect();\n").count("const client") == 1
+    assert with_prelude("1;\n") == "1;\n"

@@ -1,4 +1,4 @@
-"""A copy of the source as a newcomer has it, and addresses for what pages call localhost."""
+"""A copy of the source as a newcomer has it, and where npm finds what that installs."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.registry import link_modules, npm_registry
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +36,3 @@ def registry() -> Iterator[str]:
     """The URL of a registry for npm that has what is installed here."""
     with npm_registry() as url:
         yield url
-
-
-def two_ports() -> int:
-    """The first of two free ports that follow each other."""
-    while True:
-        first = free_port()
-        if free_port_is(first + 1):
-            return first
-
-
-def free_port_is(port: int) -> bool:
-    """Whether nobody listens on `port`."""
-    from tests.support.processes import accepts  # noqa: PLC0415
-
-    return not accepts(port)

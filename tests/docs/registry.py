@@ -1,5 +1,6 @@
 """A registry for npm on the loopback that has what node_modules has: what a newcomer installs, without a network."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -19,33 +20,48 @@ from tests.support.processes import ROOT
 
 
 @cache
-def _archive(name: str) -> bytes:
-    """The installed package as npm's archives are: everything below `package/`."""
+def _installed() -> dict[str, dict[str, Path]]:
+    """Where each version of each package is installed, the outermost first."""
+    found: dict[str, dict[str, Path]] = {}
+    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    for place in sorted(filter(None, locked), key=len):
+        if (ROOT / place / "package.json").is_file():
+            versions = found.setdefault(place.rpartition("node_modules/")[2], {})
+            versions.setdefault(locked[place]["version"], (ROOT / place).resolve())
+    return found
+
+
+@cache
+def _archive(place: Path) -> bytes:
+    """The installed package as npm's archives are: everything below `package/`; the same bytes each time it is made."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
-        archive.add((ROOT / "node_modules" / name).resolve(), "package")
-    return packed.getvalue()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(place, "package", filter=lambda entry: None if "/node_modules" in entry.name else entry)
+    return gzip.compress(packed.getvalue(), 1, mtime=0)
 
 
 def _document(name: str, url: str) -> dict[str, Any]:
-    """The one version that is installed, as the registry's API describes it."""
-    manifest = json.loads((ROOT / "node_modules" / name / "package.json").read_text())
-    version, packed = manifest["version"], _archive(name)
-    integrity = f"sha512-{b64encode(hashlib.sha512(packed).digest()).decode()}"
-    # What a package runs when it is installed is done already, where it was installed from.
-    manifest |= {"scripts": {}, "dist": {"tarball": f"{url}/-/{name}", "integrity": integrity}}
-    return {"name": name, "dist-tags": {"latest": version}, "versions": {version: manifest}}
+    """The versions of a package that are installed, as the registry's API describes them."""
+    versions = {}
+    for version, place in _installed()[name].items():
+        digest = b64encode(hashlib.sha512(_archive(place)).digest()).decode()
+        # What a package runs when it is installed is done already, where it was installed from.
+        versions[version] = json.loads((place / "package.json").read_text()) | {
+            "scripts": {},
+            "dist": {"tarball": f"{url}/{name}/-/{version}", "integrity": f"sha512-{digest}"},
+        }
+    return {"name": name, "dist-tags": {"latest": next(iter(versions))}, "versions": versions}
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        path = unquote(self.path).lstrip("/")
-        name = path.removeprefix("-/")
-        if not (ROOT / "node_modules" / name / "package.json").is_file():
+        name, _, version = unquote(self.path).lstrip("/").partition("/-/")
+        places = _installed().get(name)
+        if places is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         url = f"http://{self.headers['Host']}"
-        body = _archive(name) if name != path else json.dumps(_document(name, url)).encode()
+        body = _archive(places[version]) if version else json.dumps(_document(name, url)).encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -8,13 +8,12 @@ import httpx
 import pytest
 
 from tests.docs.blocks import Block, blocks_of, pages
-from tests.docs.conftest import two_ports
-from tests.docs.session import Addresses, Session, terminals_of, with_prelude
-from tests.support.processes import free_port, wait_until
-from tests.system.cluster import Cluster
+from tests.docs.session import Addresses, Session, is_healthy, terminals_of, two_ports, with_prelude
+from tests.support.processes import free_port, redis_server, tickcast, wait_until
 
 TUTORIAL: Final = "docs/tutorial.md"
 READY_S: Final = 40.0
+LIVELY: Final = {"SIM_SYMBOLS": "8", "SIM_TRADES_PER_SECOND": "25"}
 
 
 def starts_its_own(page: str) -> bool:
@@ -31,31 +30,30 @@ STARTING: Final = [page for page in FOLLOWED if starts_its_own(page)]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    directory = tmp_path_factory.mktemp("cluster")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, int]]:
+    """A service on Redis that records: what listens where, by the ports that pages name."""
+    directory = tmp_path_factory.mktemp("service")
     recordings = directory / "recordings"
     recordings.mkdir()
-    with Cluster(directory, env={"SIM_SYMBOLS": "8", "SIM_TRADES_PER_SECOND": "25", "RECORD": str(recordings)}) as running:
-        yield running
+    port = free_port()
+    with redis_server(directory) as redis:
+        env = {**LIVELY, "RECORD": str(recordings), "BUS_URL": f"redis://127.0.0.1:{redis.port}/0"}
+        with tickcast("run", port, directory, env):
+            wait_until(lambda: is_healthy(f"http://127.0.0.1:{port}"), "the service is healthy", READY_S)
+            # A reader of a cluster's pages asks its replicas; here one answers for both.
+            yield {8080: port, 3000: port, 3001: port, 6379: redis.port, 3005: free_port()}
 
 
 @pytest.fixture
-def shared(cluster: Cluster, folder: Path) -> Iterator[Session]:
-    """A reader who finds a cluster at the addresses that pages name."""
-    ports = {
-        8080: cluster.nginx_port,
-        3000: cluster.replica_ports[0],
-        3001: cluster.replica_ports[1],
-        6379: cluster.processes["redis"].port,
-        3005: free_port(),
-    }
-    here = f"localhost:{cluster.nginx_port}"
-    words = {"wss://stream.binance.com:9443": f"ws://{here}"}
-    recorded = httpx.get(f"{cluster.url}/replay").json()["data"]["recordings"]
+def shared(service: dict[int, int], folder: Path) -> Iterator[Session]:
+    """A reader who finds a service at the addresses that pages name."""
+    url = f"http://localhost:{service[8080]}"
+    words = {"wss://stream.binance.com:9443": f"ws://localhost:{service[8080]}"}
+    recorded = httpx.get(f"{url}/replay").json()["data"]["recordings"]
     if recorded:
         words["rec-1"] = recorded[0]["id"]
-    env = {"TICKCAST_URL": cluster.url, "PYTHONPATH": "clients/python"}
-    with Session(folder / "tickcast", Addresses(ports, words), env) as session:
+    env = {"TICKCAST_URL": url, "PYTHONPATH": "clients/python"}
+    with Session(folder / "tickcast", Addresses(service, words), env) as session:
         yield session
 
 
@@ -76,22 +74,14 @@ def test_what_a_page_starts_serves_what_it_prints_next(folder: Path, page: str) 
         "PORT": str(port),
         "REPLICA_PORT": str(replicas),
         "TICKCAST_URL": url,
-        "SIM_SYMBOLS": "8",
-        "SIM_TRADES_PER_SECOND": "25",
         "PYTHONPATH": "clients/python",
+        **LIVELY,
     }
     with Session(folder / "tickcast", addresses, env) as session:
         for block in blocks_of(page):
             session.run(block)
             if block.directive == "terminal":
                 wait_until(lambda: is_healthy(url), f"{block.where} serves: {session.shown(block.argument)}", READY_S)
-
-
-def is_healthy(url: str) -> bool:
-    try:
-        return bool(httpx.get(f"{url}/health").json()["status"] == "healthy")
-    except (httpx.TransportError, ValueError):
-        return False
 
 
 def test_a_snippet_gets_the_lines_that_its_page_has_explained_before() -> None:

@@ -19,6 +19,7 @@ COMMAND_S: Final = 60.0
 SNIPPET_S: Final = 10.0
 LEAVE_S: Final = 30.0
 MOUNT: Final = Path(__file__).parent / "mount.cjs"
+_READY: Final = re.compile(r"^Tickcast (?:serves|is ready)", re.MULTILINE)
 # Names that a page explains and its snippets go on using: what a reader has at the top of the file.
 PRELUDES: Final = {
     "connect": 'import { connect } from "tickcast-client";',
@@ -98,6 +99,12 @@ class Session:
     def shown(self, terminal: str) -> str:
         """What stands in a terminal."""
         return self._outputs[terminal].read_text(errors="replace")
+
+    def says_ready(self, terminal: str) -> bool:
+        """Whether the service in a terminal has said that it serves. Raises AssertionError if it has ended instead."""
+        shown = self.shown(terminal)
+        assert self.is_running(terminal), shown
+        return bool(_READY.search(shown))
 
     def is_running(self, terminal: str) -> bool:
         """Whether what was started in a terminal goes on."""

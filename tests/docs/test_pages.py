@@ -81,7 +81,8 @@ def test_what_a_page_starts_serves_what_it_prints_next(folder: Path, page: str) 
         for block in blocks_of(page):
             session.run(block)
             if block.directive == "terminal":
-                wait_until(lambda: is_healthy(url), f"{block.where} serves: {session.shown(block.argument)}", READY_S)
+                terminal = block.argument
+                wait_until(lambda: session.says_ready(terminal) and is_healthy(url), f"{block.where} serves", READY_S)
 
 
 def test_a_snippet_gets_the_lines_that_its_page_has_explained_before() -> None:

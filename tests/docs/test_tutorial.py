@@ -80,7 +80,7 @@ async def test_the_tutorial_works_from_top_to_bottom_as_it_is_typed(
             else:
                 session.run(await served_by(block, page))
             if block.directive == "terminal":
-                wait_until(lambda: is_up(block, ports), f"{block.where}: {session.shown(block.argument)}", READY_S)
+                wait_until(lambda: is_up(session, block, ports), f"{block.where} is up", READY_S)
 
 
 async def served_by(block: Block, page: Page) -> Block:
@@ -91,9 +91,11 @@ async def served_by(block: Block, page: Page) -> Block:
     return block._replace(code=block.code.replace("app1", status.split()[2].rstrip(",")))
 
 
-def is_up(block: Block, ports: Mapping[int, int]) -> bool:
-    """Whether what a terminal was opened for answers."""
-    return accepts(ports[5173]) if block.argument == "page" else is_healthy(f"http://127.0.0.1:{ports[8080]}")
+def is_up(session: Session, block: Block, ports: Mapping[int, int]) -> bool:
+    """Whether what a terminal was opened for answers, and says so."""
+    if block.argument == "page":
+        return accepts(ports[5173])
+    return session.says_ready(block.argument) and is_healthy(f"http://127.0.0.1:{ports[8080]}")
 
 
 def test_every_step_of_the_tutorial_is_checked() -> None:

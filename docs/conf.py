@@ -26,12 +26,11 @@ suppress_warnings = [
 highlight_language = "text"
 
 html_theme = "furo"
-html_static_path = []
 html_extra_path = ["site/index.html"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _SECTION: Final = re.compile(r"^## (.+)$", re.MULTILINE)

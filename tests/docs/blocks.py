@@ -21,7 +21,7 @@ from tests.support.processes import ROOT
 KINDS: Final = ("not run", "parsed only", "run by", "terminal", "file", "prints", "step")
 LANGUAGES: Final = ("bash", "js", "jsx", "python", "html", "json", "yaml", "toml", "text")
 
-_DIRECTIVE: Final = re.compile(r"^<!-- (%s)(?:: (.+))? -->$" % "|".join(KINDS))
+_DIRECTIVE: Final = re.compile(rf"^<!-- ({'|'.join(KINDS)})(?:: (.+))? -->$")
 _FENCE: Final = re.compile(r"^```(\w*)$")
 _INDENTED: Final = re.compile(r"^ {4,}\S")
 _LIST_ITEM: Final = re.compile(r"^\s*(?:[-*]|\d+\.) ")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import httpx
 
@@ -57,7 +57,7 @@ class Session:
         self._printed = ""
         self._count = 0
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -171,7 +171,13 @@ class Session:
     ) -> subprocess.Popen[bytes]:
         with output.open("wb") as out, (errors or output).open("ab") as err:
             return subprocess.Popen(
-                command, cwd=cwd, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                command,
+                cwd=cwd,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
             )
 
     def _compare(self, block: Block, sample: str) -> None:

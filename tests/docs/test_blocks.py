@@ -46,7 +46,9 @@ def test_data_that_is_printed_can_be_read(block: Block) -> None:
 
 
 def test_every_test_that_a_reason_names_is_there() -> None:
-    named = {(block.where, path) for block in EVERY for path in re.findall(r"\b(?:tests|docs)/[-\w/.]+\w", block.argument)}
+    named = {
+        (block.where, path) for block in EVERY for path in re.findall(r"\b(?:tests|docs)/[-\w/.]+\w", block.argument)
+    }
     assert named
     assert {each for each in named if not (ROOT / each[1]).exists()} == set()
 
@@ -55,7 +57,9 @@ def test_every_make_command_that_a_page_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     code = {page: re.findall(r"`([^`\n]+)`", (ROOT / page).read_text()) for page in pages()}
     named = {(page, target) for page, spans in code.items() for span in spans for target in MAKE.findall(span)}
-    named |= {(block.page, target) for block in EVERY if block.language == "bash" for target in MAKE.findall(block.code)}
+    named |= {
+        (block.page, target) for block in EVERY if block.language == "bash" for target in MAKE.findall(block.code)
+    }
     assert {target for _, target in named} >= {"run", "cluster", "roll", "docs"}
     assert {each for each in named if each[1] not in targets} == set()
 

@@ -1,6 +1,7 @@
 """Every page is followed from top to bottom, as it is printed: commands, programs, and what they print."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -81,8 +82,8 @@ def test_what_a_page_starts_serves_what_it_prints_next(folder: Path, page: str) 
         for block in blocks_of(page):
             session.run(block)
             if block.directive == "terminal":
-                terminal = block.argument
-                wait_until(lambda: session.says_ready(terminal) and is_healthy(url), f"{block.where} serves", READY_S)
+                wait_until(partial(session.says_ready, block.argument), f"{block.where} serves", READY_S)
+                wait_until(partial(is_healthy, url), f"{block.where} has its feed", READY_S)
 
 
 def test_a_snippet_gets_the_lines_that_its_page_has_explained_before() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,10 @@ from tests.web.browsing import CANDLE_PIXELS, DESKTOP
 PAGE: Final = "docs/tutorial.md"
 READY_S: Final = 60.0
 SHOWN_MS: Final = 30_000
-# The colours that the chart's library gives candles unless told otherwise, where the browser tests look for a page's own.
-COLOURS: Final = "chart => { chart.style.setProperty('--up', '#26a69a'); chart.style.setProperty('--down', '#ef5350'); }"
+# The colours that the chart's library gives candles, put where the browser tests look for a page's own.
+COLOURS: Final = (
+    "chart => { chart.style.setProperty('--up', '#26a69a'); chart.style.setProperty('--down', '#ef5350'); }"
+)
 
 Step = Callable[[Page], Awaitable[None]]
 
@@ -80,7 +83,7 @@ async def test_the_tutorial_works_from_top_to_bottom_as_it_is_typed(
             else:
                 session.run(await served_by(block, page))
             if block.directive == "terminal":
-                wait_until(lambda: is_up(session, block, ports), f"{block.where} is up", READY_S)
+                wait_until(partial(is_up, session, block, ports), f"{block.where} is up", READY_S)
 
 
 async def served_by(block: Block, page: Page) -> Block:

@@ -34,17 +34,16 @@ html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _SECTION: Final = re.compile(r"^## (.+)$", re.MULTILINE)
-_PAGE: Final = re.compile(r"\]\((?!https?:)([^)#]+\.md)\)")
+_PAGE: Final = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#]+\.md)\)")
 
 
 def navigation(index: str) -> str:
-    """The toctrees of the index, one for each of its sections: whatever pages that links to, in its order."""
+    """The toctrees of the index, one for each of its sections: whatever pages that links to, as it calls them."""
     parts = _SECTION.split(index)[1:]
-    trees = [
-        "\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *dict.fromkeys(_PAGE.findall(text)), "```"])
-        for title, text in zip(parts[::2], parts[1::2], strict=True)
-        if _PAGE.search(text)
-    ]
+    trees = []
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        entries = [f"{name} <{path}>" for name, path in _PAGE.findall(text)]
+        trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *entries, "```"]))
     return "\n\n".join(trees)
 
 

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.session import Addresses, Session, is_healthy, two_ports
 from tests.support.processes import accepts, free_port, wait_until
-from tests.web.browsing import CANDLE_PIXELS, DESKTOP
+from tests.web.browsing import CANDLE_PIXELS, DESKTOP, save
 
 PAGE: Final = "docs/tutorial.md"
 READY_S: Final = 60.0
@@ -80,6 +80,7 @@ async def test_the_tutorial_works_from_top_to_bottom_as_it_is_typed(
                 if page.url == "about:blank":
                     await page.goto(f"http://localhost:{ports[5173]}")
                 await STEPS[block.argument](page)
+                await save(page, tmp_path, "tutorial")
             else:
                 session.run(await served_by(block, page))
             if block.directive == "terminal":

@@ -14,7 +14,7 @@ from tests.support.processes import free_port, redis_server, tickcast, wait_unti
 
 TUTORIAL: Final = "docs/tutorial.md"
 READY_S: Final = 40.0
-LIVELY: Final = {"SIM_SYMBOLS": "8", "SIM_TRADES_PER_SECOND": "25"}
+LIVELY: Final = {"SIM_SYMBOLS": "8", "SIM_TRADES_PER_SECOND": "10"}
 
 
 def starts_its_own(page: str) -> bool:

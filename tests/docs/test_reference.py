@@ -76,6 +76,13 @@ def test_nothing_is_documented_as_a_setting_that_is_none() -> None:
     assert {each for each in documented_settings().keys() - known if f"${{{each}" not in template} == set()
 
 
+def test_the_example_of_an_environment_has_the_documented_defaults() -> None:
+    example = re.findall(r"^(\w+)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert len(example) > 30
+    documented = documented_settings()
+    assert {name: value for name, value in example if value not in quoted(documented[name])} == {}
+
+
 def test_every_code_of_a_refusal_is_documented_with_its_status() -> None:
     documented = {
         quoted(code)[0]: status for code, status, *_ in rows("reasons.md", 4) if re.match(r"`[a-z_]+`$", code)

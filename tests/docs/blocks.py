@@ -1,4 +1,4 @@
-"""What pages print between fences, and what stands above it to say how it is checked. Pure.
+"""What pages print between fences, and what stands above it to say how it is checked.
 
 A block runs unless the HTML comment directly above it says otherwise:
 

@@ -54,6 +54,7 @@ class Session:
         self._env = {**os.environ, "CI": "true", **env}
         self._terminals: dict[str, subprocess.Popen[bytes]] = {}
         self._outputs: dict[str, Path] = {}
+        self._places: dict[str, Path] = {}
         self._printed = ""
         self._count = 0
 
@@ -115,8 +116,11 @@ class Session:
         if name in self._terminals:
             self.interrupt(name)
         self._outputs[name] = output = self._folder / f".terminal-{self._number()}"
-        # A new terminal stands where the first one stood.
-        self._terminals[name] = self._start(self._command(block, code, self._folder), output, self._folder)
+        # A new terminal stands where the first one stood, one that is used again where it was left.
+        place = self._places.setdefault(name, self._folder / f".place-{name}")
+        cwd = Path(place.read_text().strip()) if place.exists() else self._folder
+        remembering = f"cd() {{ builtin cd \"$@\" && pwd > '{place}'; }}\n" if block.language == "bash" else ""
+        self._terminals[name] = self._start(self._command(block, remembering + code, cwd), output, cwd)
 
     def _type(self, block: Block, code: str) -> None:
         place = self._folder / ".place"

@@ -56,3 +56,11 @@ def test_what_is_started_in_a_terminal_again_ends_what_ran_there(session: Sessio
         assert session.is_running("one")
     assert session.shown("one") == "2\n"
     session.interrupt("one")
+
+
+def test_a_terminal_that_is_used_again_stands_where_it_was_left(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for code in ("cd there; pwd; sleep 100\n", "pwd; sleep 100\n"):
+        session.run(block("bash", code, "terminal", "one"))
+        wait_until(lambda: bool(session.shown("one")), "it runs")
+        assert session.shown("one") == f"{tmp_path / 'there'}\n"

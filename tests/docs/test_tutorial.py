@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.session import Addresses, Session, is_healthy, two_ports
 from tests.support.processes import accepts, free_port, wait_until
-from tests.web.browsing import CANDLE_PIXELS, DESKTOP, save
+from tests.web.browsing import CANDLE_PIXELS, save
 
 PAGE: Final = "docs/tutorial.md"
 READY_S: Final = 60.0
+WINDOW: Final = ViewportSize(width=1000, height=760)
 SHOWN_MS: Final = 30_000
+POLL_MS: Final = 100
 # The colours that the chart's library gives candles, put where the browser tests look for a page's own.
 COLOURS: Final = (
     "chart => { chart.style.setProperty('--up', '#26a69a'); chart.style.setProperty('--down', '#ef5350'); }"
@@ -29,9 +31,11 @@ async def is_live(page: Page) -> None:
     """Candles are drawn, trades are counted, and the page says by whom it is served."""
     await expect(page.locator("#status")).to_have_text(re.compile("^connected to .+, simulated$"), timeout=SHOWN_MS)
     await page.locator("#chart").evaluate(COLOURS)
-    await page.wait_for_function(f"({CANDLE_PIXELS})(document.querySelector('#chart')) > 500", timeout=SHOWN_MS)
+    drawn = f"({CANDLE_PIXELS})(document.querySelector('#chart')) > 500"
+    await page.wait_for_function(drawn, timeout=SHOWN_MS, polling=POLL_MS)
     count = int(await page.locator("#trades").inner_text())
-    await page.wait_for_function(f"Number(document.querySelector('#trades').value) > {count}", timeout=SHOWN_MS)
+    grown = f"Number(document.querySelector('#trades').value) > {count}"
+    await page.wait_for_function(grown, timeout=SHOWN_MS, polling=POLL_MS)
 
 
 async def has_lost(page: Page) -> None:
@@ -73,7 +77,7 @@ async def test_the_tutorial_works_from_top_to_bottom_as_it_is_typed(
         "npm_config_cache": str(tmp_path / "npm"),
         "npm_config_audit": "false",
     }
-    page = await browser.new_page(viewport=DESKTOP)
+    page = await browser.new_page(viewport=WINDOW)
     with Session(folder, Addresses(ports, {}), env) as session:
         for block in blocks_of(PAGE):
             if block.directive == "step":

@@ -9,11 +9,13 @@ DEV := .venv/dev.stamp
 CLIENTS := .venv-clients/stamp
 NODE := node_modules/.stamp
 STEP := @deploy/step.sh
+# A link that leads nowhere is an error.
+SITE := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .run/site-cache . .run/site
 LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster roll test chaos check format audit release lock bench soak page-soak frames loadtest vendor clean servers monitors node chromium compiler
+.PHONY: help setup run cluster roll test chaos check docs format audit release lock bench soak page-soak frames loadtest vendor clean servers monitors node chromium compiler
 # A recipe that failed leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -34,7 +36,7 @@ test: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## All tests
 chaos: $(DEV) $(NODE) servers ## Every fault against a whole cluster, with clients that check what they get, some 6 min; QUICK=1, SEED=7
 	@$(BIN)/python -m tests.system.chaos
 
-check: $(DEV) $(NODE) servers monitors ## Style, types, import rule, configuration files, API documents
+check: $(DEV) $(NODE) servers monitors ## Style, types, import rule, configuration files, API documents, documentation
 	$(STEP) "style" $(BIN)/ruff check .
 	$(STEP) "format" $(BIN)/ruff format --check .
 	$(STEP) "types" $(BIN)/mypy .
@@ -50,9 +52,14 @@ check: $(DEV) $(NODE) servers monitors ## Style, types, import rule, configurati
 	$(STEP) "alerts" promtool test rules deploy/prometheus/alerts.test.yml
 	$(STEP) "alertmanager" amtool check-config deploy/alertmanager/alertmanager.yml
 	$(STEP) "API documents" $(BIN)/python -m deploy.check_documents
+	$(STEP) "documentation" $(SITE)
 	$(STEP) "shell" xargs -n1 bash -n <<<"$(wildcard deploy/*.sh) .ci/run"
 	$(STEP) "client library" node_modules/.bin/tsc -p clients/js
 	$(STEP) "browser scripts" node_modules/.bin/tsc -p clients/web
+
+docs: $(DEV) ## The documentation as a site: .run/site/index.html
+	@$(SITE)
+	@echo "file://$(CURDIR)/.run/site/index.html"
 
 format: $(DEV) ## Format the source and mend what can be mended automatically
 	$(BIN)/ruff check --fix-only -q .

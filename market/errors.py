@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Stable, documented error codes (docs/protocol.md); never renamed, only added."""
+    """Stable, documented error codes (docs/reasons.md); never renamed, only added."""
 
     BAD_REQUEST = "bad_request"
     INVALID_STREAM = "invalid_stream"

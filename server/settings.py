@@ -30,7 +30,7 @@ class ReplicaSettings(
     QuotaSettings,
     TelemetrySettings,
 ):
-    """One replica; the README has the table."""
+    """One replica; docs/settings.md has the table."""
 
     host: str = Field(default="0.0.0.0", description="address to listen on")  # noqa: S104 # a server in a container
     port: int = Field(default=8080, ge=0, le=65_535, description="port to listen on (0 = any free one)")

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class TelemetrySettings(BaseSettings):
-    """Log and traces of one process; the README has the table."""
+    """Log and traces of one process; docs/settings.md has the table."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 

@@ -15,7 +15,7 @@ from tests.support.processes import RECORDINGS, Process, nats_server, redis_serv
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
-_SLOW = ["chaos", "system", "web", "clients", "js_client", "deploy"]
+_SLOW = ["chaos", "system", "web", "clients", "js_client", "docs", "deploy"]
 """Folders whose tests take longest, in this order."""
 
 # Every process of a test ends at once when it is told to; what tests a drain says so.

@@ -63,8 +63,7 @@ def run(tmp_path: Path) -> Run:
 
 def snippet(library: str) -> str:
     """The lines of Python under the heading `library` of the document."""
-    block = re.search(
-        rf"^## {re.escape(library)}\n+```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE
-    )
+    fenced = rf"^## {re.escape(library)}\n+<!-- [^>]+ -->\n```python\n(.*?)^```"
+    block = re.search(fenced, DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     assert block is not None, f"{DOCUMENT} has no snippet for {library}"
     return block[1]

@@ -52,7 +52,7 @@ export type MessageOf<Stream extends string> = Stream extends `${string}!${strin
     : ArrayMessage<KindOf<Stream>>
   : Message<KindOf<Stream>>;
 
-/** Why something was refused: a code of docs/protocol.md, or an ErrorCode. */
+/** Why something was refused: a code of docs/reasons.md, or an ErrorCode. */
 export interface Refusal {
   code: string;
   message: string;

@@ -24,7 +24,7 @@ class TickcastError(Exception):
 
 
 class RefusedError(TickcastError):
-    """The server said no; its codes are listed in docs/protocol.md, "Codes"."""
+    """The server said no; its codes are listed in docs/reasons.md."""
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> "RefusedError":

@@ -7,12 +7,12 @@ from html import unescape
 from html.parser import HTMLParser
 
 from loadtest.bench import scenarios
-from loadtest.bench.charts import Bar, Line, bars, lines
 from loadtest.bench.goals import MAIN_GOALS, judge
 from loadtest.bench.page import render
 from loadtest.bench.samples import Cpu, Results, Row, Usage
 from loadtest.bench.servers import NODE, TICKCAST
 from loadtest.bench.tables import as_text, capacity_lines, line_of, table, warnings
+from loadtest.report.charts import Bar, Line, bars, lines
 from tests.loadtest.samples import A_COLD_START, A_SAMPLE, results
 
 ALL = scenarios.MAIN_SCENARIOS + scenarios.MORE_SCENARIOS

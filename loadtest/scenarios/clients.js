@@ -1,6 +1,7 @@
 // What the scenarios' clients do that Artillery's YAML cannot say: check the ids of their trades, which have no holes, and
 // lose their connection all at the same moment. Each function is a step of a flow; one that throws ends it as failed.
-// Counted: clients.messages, .missed, .doubled; timed, in ms: clients.subscribed_ms, clients.back_ms.
+// Counted: clients.messages, .missed, .doubled, .returned, .unrecovered; timed, in ms: clients.subscribed_ms, clients.back_ms.
+// No name may begin another one: `ensure` replaces names in its conditions wherever it finds them.
 "use strict";
 
 const TRADES = "spot:btcusdt@trade";
@@ -98,7 +99,7 @@ async function storms(context, events) {
     await back;
     const { recovered } = await ask(context);
     events.emit("histogram", "clients.back_ms", performance.now() - cutAt);
-    events.emit("counter", "clients.back", 1);
+    events.emit("counter", "clients.returned", 1);
     events.emit("counter", "clients.unrecovered", recovered === false ? 1 : 0);
   }
 }

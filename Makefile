@@ -80,8 +80,8 @@ soak: $(DEV) $(NODE) servers compiler ## 10,000 idle, 5,000 active clients and s
 roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
 	@exec $(BIN)/python -m deploy.rolling
 
-loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
-	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml
+loadtest: $(DEV) $(NODE) servers ## Load on a cluster of its own, or of URL=, with a report and a verdict, some 3 min; QUICK=1, SCENARIO=storm
+	@$(BIN)/python -m loadtest.kit
 
 vendor: $(RUN) $(NODE) ## Copy the page's libraries from node_modules into clients/web/vendor
 	$(BIN)/python deploy/vendor.py

@@ -125,9 +125,9 @@ class LoadTest:
             yield self._chosen.url
             return
         self._say("starting a cluster: two replicas, two ingestors, Redis, Nginx, a simulated exchange")
-        market = {"SIM_SYMBOLS": os.environ.get("SIM_SYMBOLS", "8"), "EXCHANGE": os.environ.get("EXCHANGE", "simulate")}
+        symbols = os.environ.get("SIM_SYMBOLS", "8")
         # All clients come from one address: by key they spread over both replicas all the same.
-        async with running_cluster(settings(NGINX_BALANCE="key", **market)) as url:
+        async with running_cluster(settings(NGINX_BALANCE="key", SIM_SYMBOLS=symbols)) as url:
             self._say(f"{url} is ready")
             yield url
 

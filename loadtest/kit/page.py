@@ -48,12 +48,11 @@ def render(runs: Sequence[Run], verdict: Verdict, about: Mapping[str, str]) -> s
     """The page; `about` says what was measured when and where."""
     parts = [
         paragraph(verdict.sentence, "held" if verdict.held else "missed"),
+        *([] if verdict.held else [table(("fault",), ([fault] for fault in verdict.faults))]),
         paragraph("; ".join(f"{name} {value}" for name, value in about.items())),
         table(_RUN_HEAD, map(_run_row, runs)),
         paragraph(LEGEND),
     ]
-    if not verdict.held:
-        parts.append(table(("fault",), ([fault] for fault in verdict.faults)))
     for run in runs:
         parts += _section(run)
     return document("Tickcast load test", "Tickcast under load", parts)
@@ -65,7 +64,7 @@ def _run_row(run: Run) -> list[str]:
         run.scenario,
         f"{run.outcome.created + run.findings.clients:,}",
         f"{run.outcome.failed:,}",
-        f"{sum(door.tally.received for door in doors):,}",
+        f"{sum(door.exchange.messages for door in doors):,}",
         f"{run.findings.missed:,}",
         f"{sum(door.tally.doubled for door in doors):,}",
         *_quantiles(slowest),

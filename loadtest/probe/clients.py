@@ -66,6 +66,7 @@ class WebSocketClient(ProbeClient, LeanWebSocket):
     def __init__(self, name: str, address: Address, path: str, hear: Hear, *, speaks_of_gaps: bool = True) -> None:
         ProbeClient.__init__(self, name, hear, speaks_of_gaps=speaks_of_gaps)
         LeanWebSocket.__init__(self, address, path)
+        self._is_over = False
 
     async def run(self) -> None:
         """Be connected until cancelled or refused (ProbeClient)."""
@@ -74,6 +75,7 @@ class WebSocketClient(ProbeClient, LeanWebSocket):
                 await self.connect()
                 await asyncio.sleep(RETURN_S)
         finally:
+            self._is_over = True
             self.abort()
 
     def text_received(self, payload: bytes) -> None:
@@ -84,7 +86,7 @@ class WebSocketClient(ProbeClient, LeanWebSocket):
 
     def ended(self, *, was_open: bool) -> None:
         """Note a lost connection (LeanWebSocket)."""
-        if was_open:
+        if was_open and not self._is_over:
             self.checker.cut()
 
     @abstractmethod

@@ -120,8 +120,11 @@ class Probe:
             raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Leave, after what is under way has had time to come."""
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leave, after what is under way has had time to come; at once where something went wrong."""
+        if kind is not None:
+            await self._stop()
+            return
         latest: dict[str, int] = {}
         for client in self._everybody:
             for stream, sequence in client.checker.sequences.items():
@@ -143,9 +146,7 @@ class Probe:
 
     def findings(self) -> Findings:
         """What was found. Raises what ended a client before its time."""
-        for task in self._tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+        self._check_tasks()
         judge(client.checker for client in self._everybody)  # what all of them say together, then each
         found = failures(client.checker for client in self._everybody)
         found += [f"{client.checker.name}: {client.refusal}" for client in self._everybody if client.refusal]
@@ -181,12 +182,18 @@ class Probe:
     async def _until_all_hear(self) -> None:
         deadline = time.monotonic() + START_LIMIT_S
         while silent := [client for client in self._everybody if not client.checker.sequences]:
+            self._check_tasks()
             refused = next((client for client in silent if client.refusal), None)
             if refused is not None:
                 raise ProbeError(f"{refused.checker.name} was refused: {refused.refusal}")
             if time.monotonic() > deadline:
                 raise ProbeError(f"{silent[0].checker.name} hears nothing of {self._url} within {START_LIMIT_S:.0f} s")
             await asyncio.sleep(_NAP_S)
+
+    def _check_tasks(self) -> None:
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def _watch_lag(self) -> None:
         while True:

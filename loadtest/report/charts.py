@@ -150,7 +150,7 @@ def timeline(title: str, unit: str, content: Sequence[Course]) -> str:
     points = [point for course in content for point in course.points]
     if not points:
         return ""
-    longest = max(1.0, *(at_s for at_s, _ in points))
+    longest = math.ceil(max(1.0, *(at_s for at_s, _ in points)) / _PARTS) * _PARTS
     highest = _round_up(max(value for _, value in points))
     left, right, bottom, top = _MARGIN, _WIDTH - 170, _PLOT_HEIGHT - 30, 40
 
@@ -173,6 +173,6 @@ def timeline(title: str, unit: str, content: Sequence[Course]) -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, ... that is not below `value`."""
+    """The next of 1, 2, 4, 8, 10, 20, ... that is not below `value`."""
     decade = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
-    return next(step * decade for step in (1, 2, 5, 10) if step * decade >= value)
+    return next(step * decade for step in (1, 2, 4, 8, 10) if step * decade >= value)

@@ -100,7 +100,7 @@ def _section(run: Run) -> list[str]:
         ),
         timeline("p99 of each second, exchange to client", "ms", late),
         timeline("Messages to the probe's clients", "/s", flow),
-        timeline("Artillery's clients at once, every 10 s", "", crowd),
+        timeline("Artillery's clients at once, at the end of each of its periods", "", crowd),
         *_artillery(run),
         paragraph(run.findings.clock.note),
     ]

@@ -31,9 +31,16 @@ REPORT = {
         },
     },
     "intermediate": [
-        {"counters": {"vusers.created": 15, "vusers.completed": 5}},
-        {"counters": {"vusers.created": 5, "vusers.completed": 3, "vusers.failed": 2}},
-        {"counters": {"vusers.completed": 10}},
+        {
+            "firstMetricAt": 1_000_500,
+            "lastMetricAt": 1_008_000,
+            "counters": {"vusers.created": 15, "vusers.completed": 5},
+        },
+        {
+            "firstMetricAt": 1_010_001,
+            "lastMetricAt": 1_018_000,
+            "counters": {"vusers.created": 5, "vusers.completed": 13, "vusers.failed": 2},
+        },
     ],
 }
 
@@ -54,7 +61,7 @@ def test_artillery_s_report_is_read() -> None:
     assert (outcome.status, outcome.created, outcome.failed) == (1, 20, 2)
     assert outcome.errors == {"no pong": 2}
     assert outcome.checks == (Check("maxErrorRate < 0", held=True), Check("clients.missed == 0", held=False))
-    assert outcome.crowd == (Crowd(10.0, 10), Crowd(20.0, 10))
+    assert outcome.crowd == (Crowd(7.5, 10), Crowd(17.5, 0))
     assert [(timing.name, timing.times, timing.p99_ms) for timing in outcome.timings] == [("clients.back_ms", 18, 80)]
 
 

@@ -1,75 +1,13 @@
 """The probe at every door of a real replica finds what is missing, and how late the rest is."""
 
-import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator
-
-import msgspec
 import pytest
 
-from loadtest.probe.clients import STREAMS, SocketIoClient
+from loadtest.probe.clients import SocketIoClient
 from loadtest.probe.probe import Door, Probe, ProbeError
-from market.messages import Message
-from market.streams import StreamName
-from tests.server.conftest import Served, exchange, served, until
+from tests.loadtest.feed import LATE_MS, TRADES, Feed
+from tests.server.conftest import Served, until
 
 CLIENTS = 2
-TRADES = "spot:btcusdt@trade"
-LATE_MS = 700
-
-__all__ = ["exchange", "served"]
-
-
-def payload(kind: str, number: int, event_ms: int) -> dict[str, object]:
-    """One message, as far as anybody reads it."""
-    kinds: dict[str, dict[str, object]] = {
-        "trade": {"e": "trade", "E": event_ms, "t": number},
-        "aggTrade": {"e": "aggTrade", "E": event_ms, "a": number, "f": number, "l": number},
-        "bookTicker": {"u": number},
-        "kline": {"e": "kline", "E": event_ms, "k": {"t": number * 1000, "x": True}},
-    }
-    return kinds[kind]
-
-
-class Feed:
-    """Publishes one message of every stream at a time, as an ingestor would."""
-
-    def __init__(self, served: Served) -> None:
-        self._served = served
-        self.number = 1
-        self.leave_out = False
-        """Whether the next trade is left out."""
-
-    async def run(self) -> None:
-        """Publish until cancelled."""
-        while True:
-            now_ms = time.time_ns() // 1_000_000
-            await self._served.publisher.publish(list(self._messages(now_ms)))
-            self.number += 1
-            self.leave_out = False
-            await asyncio.sleep(0.02)
-
-    def _messages(self, now_ms: int) -> list[Message]:
-        found = []
-        for name in STREAMS:
-            stream = StreamName.parse(name)
-            kind = str(stream.kind)
-            body = msgspec.json.encode(payload(kind, self.number, now_ms - LATE_MS))
-            cursor = now_ms - LATE_MS if kind == "kline" else self.number
-            if not (self.leave_out and name == TRADES):
-                found.append(Message(stream, cursor, now_ms * 1000, body))
-        return found
-
-
-@pytest.fixture
-async def feed(served: Served) -> AsyncIterator[Feed]:
-    feed = Feed(served)
-    running = asyncio.create_task(feed.run())
-    yield feed
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
 
 
 @pytest.fixture(autouse=True)

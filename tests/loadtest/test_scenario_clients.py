@@ -6,11 +6,9 @@ from asyncio.subprocess import PIPE
 from collections import Counter
 from typing import Any
 
-from tests.loadtest.test_probe import Feed, feed
-from tests.server.conftest import Served, exchange, served
+from tests.loadtest.feed import Feed
+from tests.server.conftest import Served
 from tests.support.processes import ROOT
-
-__all__ = ["exchange", "feed", "served"]
 
 DRIVE = """
 const { io } = require("socket.io-client");

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -22,11 +22,8 @@ _encode: Final = msgspec.json.encode
 _decode: Final = msgspec.json.decode
 
 
-class Hear(Protocol):
-    """Is told of each message with data, when it came (us since the epoch)."""
-
-    def __call__(self, data: Data, came_us: int) -> None:
-        """Note it."""
+Hear: TypeAlias = Callable[[Data, int], None]
+"""Is told of each message with data, and when it came (us since the epoch)."""
 
 
 class ProbeClient(ABC):

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Final, NamedTuple, Self
 
 from loadtest.probe.checker import Data, failures, judge, total
@@ -92,7 +93,7 @@ class Probe:
         self._clients: dict[Door, list[ProbeClient]] = {
             door: [
                 # Where Nginx chooses by key (docs/scaling.md), they spread over all replicas.
-                kind(f"{door} {number}", address, self._hearing(door), balance=f"&balance={uuid.uuid4()}")
+                kind(f"{door} {number}", address, partial(self._note, door), balance=f"&balance={uuid.uuid4()}")
                 for number in range(1, clients_a_door + 1)
             ]
             for door, kind in _CLIENTS.items()
@@ -166,10 +167,7 @@ class Probe:
             door, len(clients), disconnects, exchange.quantiles, ingest.quantiles, course, total(clients)
         )
 
-    def _hearing(self, door: Door) -> "_Hearing":
-        return _Hearing(self, door)
-
-    def note(self, door: Door, data: Data, came_us: int) -> None:
+    def _note(self, door: Door, data: Data, came_us: int) -> None:
         """Count how late a message came; one without an event time (spot's bookTicker) from its ingestor on alone."""
         came_us += round(self._clock.correction_ms * 1000)
         at_s = time.monotonic() - self._began
@@ -206,14 +204,3 @@ class Probe:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class _Hearing(NamedTuple):
-    """Tells the probe what a client of one door heard."""
-
-    probe: Probe
-    door: Door
-
-    def __call__(self, data: Data, came_us: int) -> None:
-        """Note it."""
-        self.probe.note(self.door, data, came_us)

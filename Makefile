@@ -80,7 +80,7 @@ soak: $(DEV) $(NODE) servers compiler ## 10,000 idle, 5,000 active clients and s
 roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
 	@exec $(BIN)/python -m deploy.rolling
 
-loadtest: $(DEV) $(NODE) servers ## Load on a cluster of its own, or of URL=, with a report and a verdict, some 3 min; QUICK=1, SCENARIO=storm
+loadtest: $(DEV) $(NODE) servers ## Load on a cluster of its own, or of URL=, with a report and a verdict, some 4 min; QUICK=1, SCENARIO=storm
 	@$(BIN)/python -m loadtest.kit
 
 vendor: $(RUN) $(NODE) ## Copy the page's libraries from node_modules into clients/web/vendor

@@ -93,8 +93,8 @@ frames: $(DEV) chromium ## What a watchlist of 200 rows that all change costs th
 roll: $(DEV) ## Restart every replica and ingestor of a running `make cluster` one after the other; PORT=8080
 	@exec $(BIN)/python -m deploy.rolling
 
-loadtest: $(NODE) ## Artillery against a running `make cluster`; fails if a client missed something
-	ARTILLERY_DISABLE_TELEMETRY=true timeout 90 node_modules/.bin/artillery run loadtest/socketio.yml
+loadtest: $(DEV) $(NODE) servers ## Load on a cluster of its own, or of URL=, with a report and a verdict, some 4 min; QUICK=1, SCENARIO=storm
+	@$(BIN)/python -m loadtest.kit
 
 vendor: $(RUN) $(NODE) ## Copy the page's libraries from node_modules into clients/web/vendor
 	$(BIN)/python deploy/vendor.py

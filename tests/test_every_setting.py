@@ -19,11 +19,20 @@ from deploy.cluster import ClusterSettings
 from deploy.rolling import RollingSettings
 from exchange.settings import ExchangeServerSettings
 from ingestor.settings import IngestorSettings
+from loadtest.kit.__main__ import LoadTestSettings
 from loadtest.rolling.__main__ import RollingLoad
 from server.settings import ReplicaSettings
 from tests.support.processes import ROOT
 
-PROCESSES = (ReplicaSettings, IngestorSettings, ExchangeServerSettings, ClusterSettings, RollingSettings, RollingLoad)
+PROCESSES = (
+    ReplicaSettings,
+    IngestorSettings,
+    ExchangeServerSettings,
+    ClusterSettings,
+    RollingSettings,
+    RollingLoad,
+    LoadTestSettings,
+)
 
 
 class Wrong(NamedTuple):
@@ -78,6 +87,8 @@ CHOSEN = [
     Wrong(ReplicaSettings, "CORS_ORIGINS", "https://example.com/path"),
     Wrong(ClusterSettings, "NGINX_TLS_CERT", "/no/such/file.pem"),
     Wrong(ClusterSettings, "NGINX_TLS_KEY", str(Path(__file__))),
+    Wrong(LoadTestSettings, "SCENARIO", "hurricane"),
+    Wrong(LoadTestSettings, "URL", "localhost:8080"),
 ]
 
 

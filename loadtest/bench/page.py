@@ -5,23 +5,15 @@ from html import escape
 from typing import Final
 
 from loadtest.bench import scenarios
-from loadtest.bench.charts import Bar, Line, bars, lines, series_of
 from loadtest.bench.goals import Verdict
 from loadtest.bench.samples import P99_LIMIT_MS, Results, Row
 from loadtest.bench.servers import CONTESTANTS
-from loadtest.bench.tables import LEGEND, Table, capacity_lines, table, warnings
+from loadtest.bench.tables import LEGEND, capacity_lines, table, warnings
+from loadtest.report.charts import Bar, Line, bars, lines, series_of
+from loadtest.report.page import document, heading, paragraph
+from loadtest.report.page import table as page_table
 
 _SERIES: Final = series_of([contestant.name for contestant in CONTESTANTS])
-_STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid #8884; text-align: right; }
-th:first-child, td:first-child, td.words { text-align: left; }
-.missed { color: #c22; font-weight: 600; }
-svg { max-width: 48rem; width: 100%; display: block; margin: 1rem 0; }
-.scroll { overflow-x: auto; }
-"""
 
 
 def render(
@@ -29,31 +21,28 @@ def render(
 ) -> str:
     """The page; `about` says what was measured when and where."""
     parts = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Tickcast bench</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head><body><h1>Tickcast beside its peers</h1>",
-        _paragraph("; ".join(f"{name} {value}" for name, value in about.items())),
+        paragraph("; ".join(f"{name} {value}" for name, value in about.items())),
         _goals(verdicts),
-        *map(_paragraph, warnings(results) + capacity_lines(results)),
-        _paragraph(LEGEND),
+        *map(paragraph, warnings(results) + capacity_lines(results)),
+        paragraph(LEGEND),
     ]
     for scenario in run:
         parts += _section(scenario, results)
-    return "".join(parts) + "</body></html>\n"
+    return document("Tickcast bench", "Tickcast beside its peers", parts)
 
 
 def _section(scenario: scenarios.Scenario, results: Results) -> list[str]:
     rows = [row for row in results.rows if row.scenario == scenario.name]
-    parts = [f"<h2>{escape(scenario.name)}</h2>", _paragraph(scenario.explanation), _table(table(rows, results))]
+    parts = [heading(scenario.name), paragraph(scenario.explanation), _table(rows, results)]
     if any(row.cold_start for row in rows):
-        return parts + [_paragraph(row.cold_start.line) for row in rows if row.cold_start]
+        return parts + [paragraph(row.cold_start.line) for row in rows if row.cold_start]
     if any(row.connecting for row in rows):
         parts += _connecting_charts(rows)
     else:
         parts.append(_cpu_chart(rows))
     if scenario.name == scenarios.SATURATION:
         steps = [row for row in results.rows if row.scenario == scenarios.STEPS]
-        parts += [_rate_chart(rows), *_step_charts(steps), _table(table(steps, results))]
+        parts += [_rate_chart(rows), *_step_charts(steps), _table(steps, results)]
     elif scenario.name == scenarios.SLOW_QUARTER:
         parts.append(_latency_chart(rows))
     return parts
@@ -129,17 +118,5 @@ def _goals(verdicts: Sequence[Verdict]) -> str:
     return f"<table>{head}{body}</table>"
 
 
-def _table(content: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in content.head)
-    body = ""
-    for row in content.rows:
-        if len(row) == len(content.head):
-            body += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        else:
-            words, span = escape(" ".join(row[1:])), len(content.head) - 1
-            body += f'<tr><td>{escape(row[0])}</td><td class="words" colspan="{span}">{words}</td></tr>'
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+def _table(rows: Sequence[Row], results: Results) -> str:
+    return page_table(*table(rows, results))

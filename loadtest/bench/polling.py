@@ -14,62 +14,36 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from loadtest.bench.frames import SID_OPENED
+from loadtest.probe.lean import Address
+from loadtest.probe.polling import PollingSession
 
 _DIGITS: Final = 16
 
 
-class Poller:
-    """One client: an HTTP/1.1 connection that is kept, polls one after the other."""
+class Poller(PollingSession):
+    """One client, which notes how late the updates of the bench reach it."""
 
     def __init__(self, address: str, port: int, latencies_us: list[int]) -> None:
-        self._address = address
-        self._port = port
+        super().__init__(Address(address, port))
         self._latencies_us = latencies_us
-        self._path = "/socket.io/?EIO=4&transport=polling"
         self.polls = 0
 
     async def open(self, streams: list[str]) -> None:
         """Connect and subscribe; returns with the acknowledgement. Raises OSError for any other answer."""
-        self._reader, self._writer = await asyncio.open_connection(self._address, self._port)
-        opening = await self._exchange("GET")
-        if not opening.startswith(SID_OPENED):
-            raise ConnectionAbortedError(repr(opening[:80]))
-        self._path += "&sid=" + msgspec.json.decode(opening[1:])["sid"]
-        await self._exchange("POST", b"40")
-        await self._until(b'40{"sid"')
-        await self._exchange("POST", b"420" + msgspec.json.encode(["subscribe", {"streams": streams}]))
-        await self._until(b"430[")
+        await self.begin()
+        await self.send(b"420" + msgspec.json.encode(["subscribe", {"streams": streams}]))
+        while not any(packet.startswith(b"430[") for packet in await self.poll()):
+            pass
 
     async def poll_for_ever(self) -> None:
         """Take what comes and answer pings. Raises OSError or EOFError when the server ends it."""
         while True:
-            body = await self._exchange("GET")
+            packets = await self.poll()
             self.polls += 1
             now = time.monotonic_ns() // 1000
-            for part in body.split(b"^")[1:]:
-                self._latencies_us.append(now - int(part[:_DIGITS]))
-            if b"2" in body.split(b"\x1e"):
-                await self._exchange("POST", b"3")
-
-    def close(self) -> None:
-        """Leave without a word. Only after `open` has connected."""
-        self._writer.close()
-
-    async def _until(self, expected: bytes) -> None:
-        while expected not in await self._exchange("GET"):
-            pass
-
-    async def _exchange(self, method: str, body: bytes = b"") -> bytes:
-        head = f"{method} {self._path} HTTP/1.1\r\nHost: {self._address}:{self._port}\r\n"
-        if body:
-            head += f"Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {len(body)}\r\n"
-        self._writer.write(head.encode() + b"\r\n" + body)
-        answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        if not answer.startswith(b"http/1.1 200"):
-            raise ConnectionAbortedError(repr(answer[:80]))
-        length = int(answer.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        return await self._reader.readexactly(length)
+            for packet in packets:
+                for part in packet.split(b"^")[1:]:
+                    self._latencies_us.append(now - int(part[:_DIGITS]))
 
 
 class Pollers:

@@ -7,11 +7,9 @@ if a subscription failed, a message was lost or came twice, or too many returned
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -22,15 +20,13 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from binance.settings import SettingsError, load_settings
+from loadtest.cluster import HOST, ROOT, START_LIMIT_S, running_cluster, settings, until_said
 from loadtest.rolling.client import LeanClient
 from loadtest.rolling.figures import Figures, busiest_second
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-HOST: Final = "127.0.0.1"
 ADDRESSES: Final = 250
 """From so many networks the lean clients come."""
 CONNECT_PER_S: Final = 200
-START_LIMIT_S: Final = 120.0
 SETTLE_S: Final = 3.0
 """How long is watched after the last step, in s: long enough for whoever was let go at its end to return."""
 
@@ -55,13 +51,11 @@ def main() -> None:
 
 async def measure(load: RollingLoad) -> tuple[Figures, Figures]:
     """The figures of the lean and of the stock clients."""
-    ports = {name: str(_free_port()) for name in ("PORT", "REPLICA_PORT")}
     # Enough to tell what was lost; what the clients themselves cost is not what is measured.
-    market = {"SIM_SYMBOLS": "5", "SIM_TRADES_PER_SECOND": "1"}
-    env = {**os.environ, "HOST": HOST, "REPLICAS": "2", "INGESTORS": "2", **market, **ports}
+    env = settings(SIM_SYMBOLS="5", SIM_TRADES_PER_SECOND="1")
     lean = Figures()
-    async with _cluster(env), _stock_clients(ports["PORT"], load.stock) as stock_clients:
-        async with _lean_clients(int(ports["PORT"]), load.clients, lean) as clients:
+    async with running_cluster(env) as url, _stock_clients(url, load.stock) as stock_clients:
+        async with _lean_clients(int(env["PORT"]), load.clients, lean) as clients:
             typer.echo(f"{load.clients + load.stock} clients are subscribed; restarting everything")
             await _restart(env)
             await asyncio.sleep(SETTLE_S)
@@ -94,30 +88,13 @@ def report(load: RollingLoad, lean: Figures, stock: Figures) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _cluster(env: Mapping[str, str]) -> AsyncIterator[None]:
-    command = [sys.executable, "-m", "deploy.cluster"]
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env=env, stdout=PIPE, stderr=STDOUT, start_new_session=True
-    )
-    try:
-        await _until_said(process, b"Tickcast is ready")
-        reader = asyncio.create_task(_read_on(process))
-        yield
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        await process.wait()
-    await reader
-
-
-@contextlib.asynccontextmanager
-async def _stock_clients(port: str, count: int) -> AsyncIterator[Process]:
+async def _stock_clients(url: str, count: int) -> AsyncIterator[Process]:
     script = str(Path(__file__).with_name("stock.mjs"))
     process = await asyncio.create_subprocess_exec(
-        "node", script, f"http://{HOST}:{port}", str(count), cwd=ROOT, stdout=PIPE, stdin=DEVNULL
+        "node", script, url, str(count), cwd=ROOT, stdout=PIPE, stdin=DEVNULL
     )
     try:
-        await _until_said(process, b"ready")
+        await until_said(process, b"ready")
         yield process
     finally:
         if process.returncode is None:
@@ -149,36 +126,6 @@ async def _restart(env: Mapping[str, str]) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "deploy.rolling", cwd=ROOT, env=env)
     if await process.wait():
         raise RuntimeError("the rolling restart failed")
-
-
-async def _until_said(process: Process, text: bytes) -> None:
-    """Return once `process` has printed a line with `text`; raises RuntimeError if it ended before."""
-    if process.stdout is None:
-        raise RuntimeError("its output is not read")
-    said = b""
-    async with asyncio.timeout(START_LIMIT_S):
-        while line := await process.stdout.readline():
-            said += line
-            if text in line:
-                return
-    raise RuntimeError(f"it ended early:\n{said.decode(errors='replace')}")
-
-
-async def _read_on(process: Process) -> None:
-    """Read what nobody wants to know, so that the process is never kept waiting."""
-    if process.stdout is not None:
-        while await process.stdout.read(65_536):
-            pass
-
-
-def _free_port() -> int:
-    """A port of the loopback that is free, and the next one, too: replicas take neighbours."""
-    while True:
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind((HOST, 0))
-            port: int = first.getsockname()[1]
-            second.bind((HOST, port + 1))
-            return port
 
 
 def _short(value: object) -> object:

@@ -1,6 +1,9 @@
-"""The compiled receiver, and a ground to put servers on."""
+"""The compiled receiver, a ground to put servers on, and a replica with a feed."""
 
+import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,10 @@ import pytest
 from loadtest.bench.capacity import compile_receiver
 from loadtest.bench.processes import BenchError
 from loadtest.bench.stage import Ground
+from tests.loadtest.feed import Feed
+from tests.server.conftest import Served, exchange, served
+
+__all__ = ["exchange", "served"]
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +29,13 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ground(tmp_path: Path, receiver: Path) -> Ground:
     cores = sorted(os.sched_getaffinity(0))
     return Ground(tmp_path, cores[0], cores[-1], receiver)
+
+
+@pytest.fixture
+async def feed(served: Served) -> AsyncIterator[Feed]:
+    feed = Feed(served)
+    running = asyncio.create_task(feed.run())
+    yield feed
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

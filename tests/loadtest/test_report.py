@@ -7,12 +7,12 @@ from html import unescape
 from html.parser import HTMLParser
 
 from loadtest.bench import scenarios
-from loadtest.bench.charts import Bar, Line, bars, lines
 from loadtest.bench.goals import MAIN_GOALS, judge
 from loadtest.bench.page import render
 from loadtest.bench.samples import Cpu, Results, Row, Usage
 from loadtest.bench.servers import NODE, TICKCAST
 from loadtest.bench.tables import as_text, capacity_lines, line_of, table, warnings
+from loadtest.report.charts import Bar, Course, Line, bars, lines, timeline
 from tests.loadtest.samples import A_COLD_START, A_SAMPLE, results
 
 ALL = scenarios.MAIN_SCENARIOS + scenarios.MORE_SCENARIOS
@@ -153,3 +153,15 @@ def test_what_bare_writes_cost_is_said() -> None:
 def test_progress_tells_a_row_in_one_line() -> None:
     assert line_of(Row("s", NODE, "v", A_SAMPLE)) == (f"s: {NODE} v: 200,000/s of 200,000/s, 4.00 us each, p99 20.0 ms")
     assert line_of(Row("s", NODE, skipped="no answer")) == f"s: {NODE}: skipped, no answer"
+
+
+def test_a_timeline_begins_at_zero_and_rises_with_its_values() -> None:
+    course = Course("a", 0, ((0.0, 0.0), (8.0, 40.0)))
+    chart = ET.fromstring(timeline("t", "ms", [course]))  # noqa: S314 - our own text
+    line = next(chart.iter("{http://www.w3.org/2000/svg}polyline"))
+    (left, bottom), (right, top) = [map(float, point.split(",")) for point in line.attrib["points"].split()]
+    assert left < right
+    assert top < bottom, "SVG counts downwards"
+    words = [text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"0", "10", "20", "30", "40", "8"} <= set(words)
+    assert timeline("t", "ms", []) == ""

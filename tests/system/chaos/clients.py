@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,18 +14,17 @@ import socketio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from tests.support.processes import ROOT
-from tests.system.chaos.checker import Client, Data, Event
-from tests.system.chaos.reading import (
+from loadtest.probe.checker import Client, Data, Event
+from loadtest.probe.reading import (
     cursor_of,
     read_answer,
     read_binance,
     read_event,
-    read_line,
     read_prices,
     read_raw,
     read_typed,
 )
+from tests.support.processes import ROOT
 
 RECONNECT_S: Final = 0.1
 RECONNECT_MAX_S: Final = 0.5
@@ -76,6 +75,16 @@ class Listener(ABC):
     @abstractmethod
     async def _listen(self) -> None:
         """Receive until cancelled."""
+
+
+def read_line(line: bytes) -> Iterator[Event]:
+    """A line that tests/system/clients/collect.mjs printed."""
+    kind, _, rest = line.partition(b" ")
+    if kind == b"ack":
+        yield from read_answer(json.loads(rest))
+    elif kind == b"packet":
+        name, *arguments = json.loads(rest[1:])
+        yield from read_event(name, arguments[0])
 
 
 class NodeListener(Listener):

@@ -17,8 +17,8 @@ import msgspec
 import psutil
 
 from deploy.plan import LOOPBACK, BusServer
+from loadtest.probe.checker import BACK_S, Client, failures, judge, losses
 from tests.support.processes import ROOT, Process
-from tests.system.chaos.checker import BACK_S, Client, failures, judge, losses
 from tests.system.chaos.clients import STREAMS, Listener, clients_of_every_door
 from tests.system.chaos.cluster import READY, free_site, processes_of
 from tests.system.chaos.links import Link

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tests.system.chaos.sequences import Tally
+from loadtest.probe.sequences import Tally
 
 
 class Sight(NamedTuple):

@@ -2,8 +2,8 @@
 
 import math
 
+from loadtest.probe.sequences import Tally
 from tests.system.chaos.report import Result, Sight, Verdict
-from tests.system.chaos.sequences import Tally
 
 
 def verdict(*failures: str, evidence: str = "pid 1 gone", back_s: float = 1.25, lost: int = 0) -> Verdict:

@@ -1,11 +1,11 @@
-"""Charts as inline SVG: bars of stacked parts, and lines over logarithmic axes. Pure."""
+"""Charts as inline SVG: bars of stacked parts, lines over logarithmic axes, and courses over time. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final, NamedTuple
 
-COLOURS: Final = ("#0b6e4f", "#c8553d", "#3d5a98")
+COLOURS: Final = ("#0b6e4f", "#c8553d", "#3d5a98", "#b8860b")
 _LIGHTER: Final = 0.45
 _WIDTH: Final = 760
 _LABELS: Final = 250
@@ -13,6 +13,8 @@ _BAR: Final = 18
 _GAP: Final = 8
 _PLOT_HEIGHT: Final = 300
 _MARGIN: Final = 60
+_PARTS: Final = 4
+"""Into which the axes of a timeline are divided."""
 
 
 class Bar(NamedTuple):
@@ -133,3 +135,44 @@ def _svg(title: str, height: int, shapes: Sequence[str]) -> str:
 def series_of(names: Sequence[str]) -> Mapping[str, int]:
     """A colour for each server, the same in every chart."""
     return {name: number % len(COLOURS) for number, name in enumerate(names)}
+
+
+class Course(NamedTuple):
+    """One series over time: (s since the begin, value), in the order of time."""
+
+    name: str
+    series: int
+    points: tuple[tuple[float, float], ...]
+
+
+def timeline(title: str, unit: str, content: Sequence[Course]) -> str:
+    """Lines over time, both axes from zero; a pause of a series is bridged."""
+    points = [point for course in content for point in course.points]
+    if not points:
+        return ""
+    longest = math.ceil(max(1.0, *(at_s for at_s, _ in points)) / _PARTS) * _PARTS
+    highest = _round_up(max(value for _, value in points))
+    left, right, bottom, top = _MARGIN, _WIDTH - 170, _PLOT_HEIGHT - 30, 40
+
+    def place(at_s: float, value: float) -> tuple[float, float]:
+        return left + (right - left) * at_s / longest, bottom - (bottom - top) * value / highest
+
+    shapes = []
+    for part in range(_PARTS + 1):
+        x, y = place(longest * part / _PARTS, highest * part / _PARTS)
+        shapes.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>')
+        shapes.append(_text(left - 6, y + 4, _number(highest * part / _PARTS), "end"))
+        shapes.append(_text(x, bottom + 16, f"{longest * part / _PARTS:.0f}", "middle"))
+    shapes += [_text(right, bottom + 30, "s", "end"), _text(left, top - 8, unit)]
+    for number, course in enumerate(content):
+        colour = COLOURS[course.series]
+        path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in course.points)
+        shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        shapes.append(_text(_WIDTH - 150, 60 + 20 * number, course.name, colour=colour))
+    return _svg(title, _PLOT_HEIGHT, shapes)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 4, 8, 10, 20, ... that is not below `value`."""
+    decade = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+    return next(step * decade for step in (1, 2, 4, 8, 10) if step * decade >= value)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from tests.system.chaos.sequences import (
+from loadtest.probe.sequences import (
     CANDLES,
     SECOND_MS,
     Sequence,
@@ -27,10 +27,11 @@ CUT_S: Final = 0.25
 
 
 class Data(NamedTuple):
-    """A message of a stream (text form with its market)."""
+    """A message of a stream (text form with its market); `ingested_ms` is 0 where a door does not tell it."""
 
     stream: str
     payload: dict[str, Any]
+    ingested_ms: int = 0
 
 
 class Pulse(NamedTuple):
@@ -160,7 +161,7 @@ class Client:
             sequence.announce(_gap_end(gap))
 
     def _take_data(self, event: Data, now: float) -> None:
-        stream, payload = event
+        stream, payload, _ = event
         span = span_of(stream, payload)
         is_candle = stream.endswith(CANDLES)
         if span is not None:
@@ -187,7 +188,6 @@ def judge(clients: Iterable[Client], never_after: Mapping[str, int] | None = Non
     Where the exchange began anew with later ids, `never_after` has the last id of each stream before that: what
     nobody has of the ids behind it was never sent.
     """
-    total = Tally()
     everybody = list(clients)
     for client in everybody:
         for stream, sequence in client.sequences.items():
@@ -195,12 +195,20 @@ def judge(clients: Iterable[Client], never_after: Mapping[str, int] | None = Non
             last = (never_after or {}).get(stream)
             void = [] if last is None else _nobodys(everybody, stream, last)
             sequence.count_holes(others, void)
-            total.add(sequence.tally)
+    return total(everybody)
+
+
+def total(clients: Iterable[Client]) -> Tally:
+    """The figures of some clients, once those of all of them were judged."""
+    summed = Tally()
+    for client in clients:
+        for sequence in client.sequences.values():
+            summed.add(sequence.tally)
         for values in client.values.values():
-            total.doubled += values.tally.doubled
-            total.disordered += values.tally.disordered
-            total.received += values.tally.doubled  # `sent` has each message once
-    return total
+            summed.doubled += values.tally.doubled
+            summed.disordered += values.tally.disordered
+            summed.received += values.tally.doubled  # `sent` has each message once
+    return summed
 
 
 def failures(clients: Iterable[Client]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests.system.chaos.reading import read_binance, read_event, read_prices, read_raw, read_typed
+from loadtest.probe.reading import read_binance, read_event, read_prices, read_raw, read_typed
 
 LEAVE = {"delayMs": 3000, "replica": "app1"}
 

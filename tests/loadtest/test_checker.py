@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from tests.system.chaos.checker import Client, Data, Event, Gap, Pulse, Renewed, failures, judge, losses
-from tests.system.chaos.sequences import Span, Tally
+from loadtest.probe.checker import Client, Data, Event, Gap, Pulse, Renewed, failures, judge, losses
+from loadtest.probe.sequences import Span, Tally
 
 TRADES = "spot:btcusdt@trade"
 DEPTH = "spot:btcusdt@depth@100ms"

@@ -1,40 +1,35 @@
-"""What the lines and frames of each door say, as events for the checker. Pure."""
+"""What the frames of each door say, as events for the checker. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
-from tests.system.chaos.checker import Data, Event, Gap, Pulse, Renewed
+from loadtest.probe.checker import Data, Event, Gap, Pulse, Renewed
+
+
+class RefusedError(Exception):
+    """A door refused what was asked for, though nothing wrong was."""
+
 
 _decode: Final = msgspec.json.Decoder().decode
 _NO_DATA: Final = ("connected", "status", "draining")
 
 
-def read_line(line: bytes) -> Iterator[Event]:
-    """A line that tests/system/clients/collect.mjs printed."""
-    kind, _, rest = line.partition(b" ")
-    if kind == b"ack":
-        yield from read_answer(_decode(rest))
-    elif kind == b"packet":
-        name, *arguments = _decode(rest[1:])
-        yield from read_event(name, arguments[0])
-
-
 def read_event(name: str, body: dict[str, Any]) -> Iterator[Event]:
-    """An event of Socket.IO. Raises AssertionError for a refusal: nothing wrong was asked for."""
+    """An event of Socket.IO. Raises RefusedError for a refusal: nothing wrong was asked for."""
     if name == "error":
-        raise AssertionError(f"an error: {body}")
+        raise RefusedError(f"an error: {body}")
     if name == "gap":
         yield _gap(body["stream"], body)
     elif name not in _NO_DATA:
-        yield Data(body["stream"], body["data"])
+        yield Data(body["stream"], body["data"], body["ts"])
 
 
 def read_answer(reply: dict[str, Any]) -> Iterator[Event]:
-    """Socket.IO's acknowledgement of `subscribe`. Raises AssertionError for a refusal."""
+    """Socket.IO's acknowledgement of `subscribe`. Raises RefusedError for a refusal."""
     if not reply["ok"] or reply["rejected"]:
-        raise AssertionError(f"refused: {reply}")
+        raise RefusedError(f"refused: {reply}")
     for entry in reply["subscribed"]:
         if "recovered" in entry:
             yield Renewed(entry["stream"], entry["recovered"])
@@ -52,7 +47,7 @@ def read_raw(text: bytes | str) -> Iterator[Event]:
             for stream, recovered in message.get("recovered", {}).items():
                 yield Renewed(stream, recovered)
         case "error":
-            raise AssertionError(f"an error: {text!r}")
+            raise RefusedError(f"an error: {text!r}")
 
 
 def read_typed(text: bytes | str) -> Iterator[Event]:
@@ -68,7 +63,7 @@ def read_typed(text: bytes | str) -> Iterator[Event]:
             for symbol, recovered in message.get("recovered", {}).items():
                 yield Renewed(f"{market}:{symbol.lower()}@{message['streamType']}", recovered)
         case "error":
-            raise AssertionError(f"an error: {text!r}")
+            raise RefusedError(f"an error: {text!r}")
         case "connection" | "pong" | "draining":
             pass
         case _:
@@ -82,7 +77,7 @@ def read_prices(text: bytes | str) -> Iterator[Event]:
         case "PRICE_UPDATE":
             yield Pulse(message["data"]["symbol"])
         case "ERROR":
-            raise AssertionError(f"an error: {text!r}")
+            raise RefusedError(f"an error: {text!r}")
 
 
 def read_binance(market: str, text: bytes | str) -> Iterator[Event]:

@@ -51,8 +51,6 @@ async def test_simulated_data_says_so_and_the_lights_are_on(server: Process, bro
     await expect(page.locator("[data-replica]")).not_to_be_empty()
 
 
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_mark_behind_made_up_candles_can_be_seen(
     server: Process, browser: Browser, scheme: Literal["light", "dark"]

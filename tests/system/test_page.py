@@ -12,7 +12,18 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.system.cluster import Cluster
 from tests.web.browsing import TIMEOUT_MS, candles_drawn, expect_figures, open_page, price, save
-from tests.web.charting import Candle, candles_once, chart_url, expect_candles, expect_pixels, pixels, steps
+from tests.web.charting import (
+    Candle,
+    candles_in_view,
+    candles_once,
+    chart_url,
+    expect_candles,
+    expect_pixels,
+    pixels,
+    steps,
+)
+
+HALF_DAY_MS = 12 * 60 * 60 * 1000
 
 
 @pytest.fixture(scope="module")
@@ -102,17 +113,29 @@ async def test_a_silent_exchange_greys_price_and_chart_until_it_speaks_again(
 
 
 @pytest.mark.browser
-async def test_a_chart_without_history_says_why_until_it_comes(cluster: Cluster, browser: Browser) -> None:
+async def test_a_chart_without_its_past_says_why_until_it_comes(cluster: Cluster, browser: Browser) -> None:
     page, _ = await open_page(browser, cluster.url)
     await expect_candles(page)
-    cluster.control("refuse", {"door": "rest", "status": 429, "retry_after": 1})
+    refusal = {"door": "rest", "status": 429, "retry_after": 1}
+    cluster.control("refuse", refusal)
     await page.get_by_role("button", name="More intervals").click()
-    await page.get_by_role("option", name="3 days").click()
+    await page.get_by_role("option", name="12 hours").click()
     note = page.locator("#chart-note")
     await expect(note).to_have_text(re.compile(r"^No history: .* Trying again…$"), timeout=TIMEOUT_MS)
     assert not await candles_drawn(page)
     cluster.control("reset", {})
-    await expect(note).to_have_text("", timeout=2 * TIMEOUT_MS)
     await expect_candles(page)
     assert await candles_drawn(page)
+
+    first = max(await candles_in_view(page)) - 499 * HALF_DAY_MS
+    cluster.control("refuse", refusal)
+    chart = page.locator("#chart")
+    await chart.press("Home")
+    older = page.locator("[data-chart=older]")
+    await expect(older).to_have_text(re.compile(r"^Older candles: .* Trying again…$"), timeout=TIMEOUT_MS)
+    await chart.press("ArrowLeft")
+    cluster.control("reset", {})
+    shown = await candles_once(page, lambda candles: min(candles) < first)
+    assert steps(shown) == {HALF_DAY_MS}
+    await expect(older).to_be_hidden(timeout=TIMEOUT_MS)
     await page.close()

@@ -1,5 +1,5 @@
 /**
- * On a phone, one panel at a time: the tab bar, and which panel `main` shows (base.css hides the others there).
+ * On a phone, one panel at a time: the tab bar, and which panel `main` shows (shell.css hides the others there).
  * @module
  */
 

@@ -100,7 +100,7 @@ async function fetchData(path, signal) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
   }
-  if (status === 401 && credentials) {
+  if (body.code === "unauthorized" && credentials) {
     await credentials.renew(token, { code: body.code, message: body.error });
     return fetchData(path, signal);
   }

@@ -13,4 +13,6 @@ async def violations(page: Page, within: str = "body") -> list[str]:
     """What axe finds below a selector, one line each."""
     await page.evaluate(AXE.read_text())
     found: dict[str, Any] = await page.evaluate("within => axe.run(within)", within)
-    return [f"{each['id']}: {node['html'][:200]}" for each in found["violations"] for node in each["nodes"]]
+    return [
+        f"{each['id']}: {node['target']} {node['html'][:200]}" for each in found["violations"] for node in each["nodes"]
+    ]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, WebSocket, expect
 
-from tests.support.processes import ROOT, Process
+from tests.support.processes import Process
+from tests.web.accessibility import violations
 from tests.web.browsing import (
     FIGURE,
     PHONE,
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.browser
 
 TABLET = ViewportSize(width=820, height=1180)
 NARROW = ViewportSize(width=320, height=640)
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PANELS = ("chart", "book", "trades", "watch")
 MIN_TARGET_PX = 40
 SMALL_TARGETS = """(least) => [...document.querySelectorAll("button, input, select, [role=option]")]
@@ -54,14 +54,6 @@ SHOW = """() => {
 }"""
 
 FLASHING = "document.getAnimations().some((one) => one.effect.target.dataset.cell === 'price')"
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe-core finds on the page as it stands, one line each."""
-    found: dict[str, Any] = await page.evaluate("axe.run()")
-    return [
-        f"{one['id']}: {node['target']} {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]
-    ]
 
 
 async def test_a_phone_shows_one_panel_at_a_time(server: Process, browser: Browser, tmp_path: Path) -> None:
@@ -144,8 +136,6 @@ async def test_axe_finds_nothing_and_nothing_flashes_for_whom_motion_is_too_much
     first = await price(page, "BTCUSDT").inner_text()
     await expect(price(page, "BTCUSDT")).not_to_have_text(first, timeout=TIMEOUT_MS)
     assert not await page.evaluate(FLASHING)
-
-    await page.evaluate(AXE.read_text())
 
     for theme in ("light", "dark"):
         await expect(page.locator("html")).to_have_attribute("data-theme", theme)

@@ -24,10 +24,9 @@ export function readTheme(element) {
 }
 
 /**
- * Call `apply` whenever the page changes its colours: the system's scheme, or the page's own switch (`themechange`).
+ * Call `apply` whenever the page changes its colours (shell/theme.js).
  * @param {() => void} apply
  */
 export function onThemeChange(apply) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
   document.documentElement.addEventListener("themechange", apply);
 }

@@ -95,8 +95,8 @@ async function fetchJson(path, signal) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ApiError(status ? `unreadable answer (HTTP ${status})` : `no answer (${reason})`, "unreachable");
   }
-  if (status === 401 && credentials) {
-    await credentials.renew(token, { code: String(body.code), message: body.error ?? body.msg });
+  if (body.code === "unauthorized" && credentials) {
+    await credentials.renew(token, { code: body.code, message: body.error });
     return fetchJson(path, signal);
   }
   return { status, body };

@@ -267,10 +267,12 @@ async def test_the_book_is_in_sync_again_after_the_server_was_restarted(browser:
 
 async def test_on_a_phone_book_and_tapes_fit(server: Process, browser: Browser, tmp_path: Path) -> None:
     page, errors = await open_page(browser, url(server) + FUTURES, PHONE)
-    await expect(page.locator("#book-panel")).to_have_attribute("data-state", "synced", timeout=TIMEOUT_MS)
-    await expect(page.locator("#trades .tape-row").first).to_be_visible(timeout=TIMEOUT_MS)
     await expect(page.locator("[data-contract=mark]")).to_have_text(FIGURE, timeout=TIMEOUT_MS)
-    assert len(await rungs(page, "bids")) >= 8
+    await page.locator("[data-tab=book]").click()
+    await expect(page.locator("#book-panel")).to_have_attribute("data-state", "synced", timeout=TIMEOUT_MS)
+    await expect(page.locator("[data-book=bids] .level").nth(7)).to_have_text(FIGURE)
+    await page.locator("[data-tab=trades]").click()
+    await expect(page.locator("#trades .tape-row").first).to_be_visible(timeout=TIMEOUT_MS)
     await page.get_by_role("tab", name="Liquidations").click()
     await expect(page.locator("#liquidations")).to_be_visible()
     await page.get_by_role("tab", name="Trades").click()

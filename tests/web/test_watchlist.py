@@ -46,7 +46,8 @@ async def test_a_symbol_is_found_added_kept_and_removed(server: Process, browser
     page, errors = await open_page(browser, url(server))
     await expect_figures(page)
     other = await not_watched(page)
-    field, options = page.get_by_role("combobox", name="Search symbols"), page.get_by_role("option")
+    field = page.get_by_role("combobox", name="Search symbols")
+    options = page.locator("#search-options").get_by_role("option")
 
     await page.keyboard.press("/")
     await expect(field).to_be_focused()
@@ -87,7 +88,7 @@ async def test_the_list_is_sorted_reordered_and_walked_by_keys(server: Process, 
     page, errors = await open_page(browser, f"{url(server)}/?watch=BTCUSDT,ETHUSDT,futures:ETHUSDT&symbol=ETHUSDT")
     await expect_figures(page)
 
-    head = page.get_by_role("columnheader", name="Price")
+    head = page.locator("#watch-columns").get_by_role("columnheader", name="Price")
     await head.get_by_role("button").click()
     await expect(head).to_have_attribute("aria-sort", "descending")
     assert (await shown(page))[0] == "spot:BTCUSDT"

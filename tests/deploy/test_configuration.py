@@ -231,7 +231,7 @@ def test_the_image_holds_what_runs_and_nothing_else() -> None:
 
     documents = {f"docs/{name}" for name in documents_door.NAMES}
     files = {"requirements.txt", "requirements-otel.txt", "pyproject.toml", "app.py", "version.py", "clients"}
-    assert kept == packages | documents | files
+    assert kept == packages - {"loadtest"} | documents | files
 
 
 def test_bare_make_lists_every_command() -> None:

@@ -287,7 +287,9 @@ class World:
         client, hub = self.clients[number], self.replicas[self.homes[number]].hub
         await hub.prepare([wish])
         await hub.backfill(since)
-        if client is self.clients[number]:
+        client.check()
+        # Who left something meanwhile asked without a cursor for what would be new now.
+        if client is self.clients[number] and client.new_cursors(wish).keys() <= since.keys():
             self._join(client, hub, wish, since)
         hub.release([wish])
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
 from market.continuity import past_before
+from market.freshness import fresh_ms
 from market.messages import Message
 from market.ring import Ring
 from market.streams import StreamName
@@ -66,6 +68,11 @@ class Channel:
     def begin(self, message: Message) -> None:
         """Take what came before this replica received the stream as the latest message."""
         self.last = message
+
+    def begin_if_fresh(self, kept: Message) -> None:
+        """Begin with the cache's value; what may have been replaced, unheard, is not passed off as the latest."""
+        if time.time_ns() // 1000 - kept.received_us <= fresh_ms(self.stream) * 1000:
+            self.begin(kept)
 
     def take(self, message: Message) -> None:
         """Take a live message as it comes."""

@@ -33,6 +33,24 @@ def every_of(stream: StreamName) -> StreamName | None:
     return None if stream.symbol in (ALL, ARRAY) else msgspec.structs.replace(stream, symbol=ALL)
 
 
+def every_with(connection: Connection, stream: StreamName, encoding: Encoding) -> "EveryGroup | None":
+    """The group in which `connection` gets a symbol's stream through ALL, if it does."""
+    every = every_of(stream)
+    group = connection.groups.get((every, encoding)) if every else None
+    return group if isinstance(group, EveryGroup) else None
+
+
+def withhold(connection: Connection, encoding: Encoding, shown: Iterable[StreamName]) -> None:
+    """Of streams that a client is shown anew, by name or through ALL, send nothing that is pending or owed."""
+    by_group: dict[Group, list[StreamName]] = {}
+    for stream in shown if connection.groups else ():
+        group = connection.groups.get((stream, encoding)) or every_with(connection, stream, encoding)
+        if group is not None:
+            by_group.setdefault(group, []).append(stream)
+    for group, streams in by_group.items():
+        group.withhold(connection, streams)
+
+
 class EveryChannel(Channel):
     """The streams of all trading symbols: its parts change with the catalog, its groups are the members of ALL.
 
@@ -49,6 +67,14 @@ class EveryChannel(Channel):
     def parts(self) -> Collection[Channel]:
         """The channels of the symbols that trade now."""
         return self._parts.values()
+
+    async def await_parts(self) -> None:
+        """Be ready once all parts of now are."""
+        try:
+            if parts := [part.ready for part in self.parts]:
+                await asyncio.wait(parts)
+        finally:
+            self.ready.set_result(None)
 
     def fit(self, symbols: Iterable[str]) -> tuple[list[StreamName], list[StreamName]]:
         """What is to be added and removed (`add`, `remove`) now that `symbols` trade."""
@@ -149,19 +175,38 @@ class EveryGroup(Group):
         super().leave(connection)
         self._named.pop(connection, None)
 
+    def held(self, connection: Connection) -> list[Message]:
+        """What waits for the beat to go to a member."""
+        if self.pace is None or self.pace.repeat:
+            return []
+        named = self._named.get(connection, ())
+        return [message for stream, message in self._held.items() if stream not in named]
+
+    def withhold(self, connection: Connection, streams: Collection[StreamName]) -> None:
+        """Send a member nothing of what is pending or owed of `streams`: it is shown them anew."""
+        named = self._named.pop(connection, None)
+        self._named[connection] = frozenset(streams).union(named or ())
+        self.flush()
+        del self._named[connection]
+        if named is not None:
+            self._named[connection] = named
+        for stream in streams:
+            connection.forget(stream, self.encoding)
+
     def exclude(self, connection: Connection, stream: StreamName) -> None:
         """From now on a member gets `stream` by name."""
         self.flush()  # what is pending was before
         self._named[connection] = self._named.get(connection, frozenset()) | {stream}
 
-    def include(self, connection: Connection, stream: StreamName, held: Message | None) -> None:
+    def include(self, connection: Connection, stream: StreamName, held: Iterable[Message]) -> None:
         """From now on a member gets `stream` from here again; `held` is what its pace there had not let through."""
         self.flush()  # what is pending came by name
         named = self._named.pop(connection) - {stream}
         if named:
             self._named[connection] = named
-        if held is not None and stream not in self._held and (frame := self.encode(held)) is not None:
-            connection.send(Batch([frame]))
+        for message in held:
+            if stream not in self._held and (frame := self.encode(message)) is not None:
+                connection.send(Batch([frame]))
 
     def forget(self, stream: StreamName) -> None:
         """Owe nobody anything more of a symbol's stream."""

@@ -1,4 +1,4 @@
-"""What a new member is shown before anything live, the same at every door."""
+"""What a member is shown when it joins, before anything live, the same at every door."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,10 +11,14 @@ from server.encodings import Encoding
 
 
 class FirstSight(NamedTuple):
-    """Missed messages and latest values, each stream's in order; `recovered` is None where no cursor was given."""
+    """Missed messages and latest values, each stream's in order; `recovered` is None where no cursor was given.
+
+    `shown` are the streams of which these are all that the client needs up to now.
+    """
 
     missed: list[Message]
     snapshots: list[Message]
+    shown: set[StreamName]
     recovered: bool | None
 
 
@@ -26,7 +30,7 @@ def first_sight(
     A part whose cursor leads nowhere makes `recovered` false and is shown like one without. With
     `snapshot` false there are no latest values. What a new member of ALL gets by name anyway is left out.
     """
-    sight = FirstSight([], [], None)
+    sight = FirstSight([], [], set(), None)
     recovered = []
     for part in channel.parts:
         cursor = since.get(part.stream)
@@ -35,6 +39,12 @@ def first_sight(
             recovered.append(missed is not None)
         if missed is not None:
             sight.missed.extend(missed)
-        elif snapshot and (part is channel or (part.stream, encoding) not in connection.groups):
-            sight.snapshots.extend(filter(None, [part.snapshot]))
+            sight.shown.add(part.stream)
+        elif (
+            snapshot
+            and (part is channel or (part.stream, encoding) not in connection.groups)
+            and (latest := part.snapshot) is not None
+        ):
+            sight.snapshots.append(latest)
+            sight.shown.add(part.stream)
     return sight._replace(recovered=all(recovered) if recovered else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 import structlog
@@ -66,10 +67,24 @@ class Group:
                 self._delivery.schedule_group(self)
             self._pending.append(frame)
 
-    @property
-    def held(self) -> Message | None:
-        """The message that waits for the beat; of a repeating pace none, as it is sent again anyway."""
-        return None if self.pace is None or self.pace.repeat else self._latest
+    def held(self, _connection: Connection) -> list[Message]:
+        """What waits for the beat to go to a member; of a repeating pace nothing, as it is sent again anyway."""
+        return [] if self.pace is None or self.pace.repeat or self._latest is None else [self._latest]
+
+    def let_through(self, connection: Connection, streams: Collection[StreamName]) -> None:
+        """Send what is pending now, and to one member what its pace holds back of `streams`."""
+        self.flush()
+        held = [self.encode(message) for message in self.held(connection) if message.stream in streams]
+        if frames := [frame for frame in held if frame is not None]:
+            connection.send(Batch(frames))
+
+    def withhold(self, connection: Connection, streams: Collection[StreamName]) -> None:
+        """Send a member nothing of what is pending or owed of `streams`: it is shown them anew."""
+        del self.members[connection]
+        self.flush()
+        self.members[connection] = None
+        for stream in streams:
+            connection.forget(stream, self.encoding)
 
     def beat(self) -> None:
         """Send the latest message: the pace's interval is over."""

@@ -8,8 +8,7 @@ between, `join` and the door's reply. Whatever arrives later is sent after the r
 """
 
 import asyncio
-import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -17,7 +16,6 @@ import structlog
 from bus.base import Bus
 from market.announcements import DEMAND_TOPIC, MAX_STREAMS_PER_REPLICA, REPEAT_S, Demand, encode
 from market.errors import Code, MarketError
-from market.freshness import fresh_ms
 from market.messages import Message
 from market.ring import RESUME_S
 from market.streams import Kind, Market, StreamName
@@ -28,7 +26,7 @@ from server.channels import ArbitratedChannel, Channel
 from server.connections import Connection
 from server.delivery import Delivery
 from server.encodings import Encoding
-from server.every import EveryChannel, EveryGroup, every_of, is_every
+from server.every import EveryChannel, every_with, is_every, withhold
 from server.frames import Frame
 from server.groups import Beats, Figures, Group, Pace
 from server.lingering import LINGER_S, Lingering
@@ -147,20 +145,38 @@ class Hub:
             channel.pins -= 1
             self._linger(channel)
 
-    def join(self, connection: Connection, stream: StreamName, encoding: Encoding, pace: Pace | None = None) -> Channel:
+    def join(
+        self,
+        connection: Connection,
+        stream: StreamName,
+        encoding: Encoding,
+        pace: Pace | None = None,
+        *,
+        shown: Collection[StreamName] = (),
+    ) -> Channel:
         """Make `connection` a member of a prepared stream; the channel has the latest message and the recent past.
 
         A member that joins again with another pace changes to that pace. What a member of ALL also
-        wants by name comes once, at the pace of the name, whichever was joined first.
+        wants by name comes once, at the pace of the name, whichever was joined first. Who has the
+        stream already misses nothing: what is pending goes out now, what is owed stays owed; but not
+        of `shown`, the streams whose messages up to now the caller sends behind this (first_sight.py).
         """
         channel = self._channels[stream]
         self._lingering.end(channel)
-        self.leave(connection, stream, encoding)
+        withhold(connection, encoding, shown)
         group = channel.groups.get((encoding, pace))
         if group is None:
             group = channel.groups[encoding, pace] = channel.new_group(encoding, pace, self._delivery, self.figures)
             self._beats.add(group)
-        if every := self._membership_in_every(connection, stream, encoding):
+        former, every = connection.groups.get((stream, encoding)), every_with(connection, stream, encoding)
+        if former is group:
+            group.flush()
+            return channel
+        if (source := former or every) is not None:
+            source.let_through(connection, {part.stream for part in channel.parts}.difference(shown))
+        if former is not None:
+            self._end(connection, former)
+        if every is not None:
             every.exclude(connection, stream)
         group.join(connection, channel.last)
         return channel
@@ -173,13 +189,13 @@ class Hub:
         group = connection.groups.get((stream, encoding))
         if group is None:
             return False
-        every = self._membership_in_every(connection, stream, encoding)
+        every = every_with(connection, stream, encoding)
         if every is None:
             self._leave(connection, group)
         else:
             group.flush()
             self._end(connection, group)
-            every.include(connection, stream, group.held)
+            every.include(connection, stream, group.held(connection))
         return True
 
     def drop(self, connection: Connection) -> None:
@@ -196,6 +212,10 @@ class Hub:
                 if group.encoding is encoding:
                     found.update(group.members)
         return list(found)
+
+    def channel(self, stream: StreamName) -> Channel:
+        """The channel of a prepared stream."""
+        return self._channels[stream]
 
     def last(self, stream: StreamName) -> Message | None:
         """The latest message of a stream that is open here."""
@@ -246,13 +266,6 @@ class Hub:
             if channel.groups
         }
 
-    @staticmethod
-    def _membership_in_every(connection: Connection, stream: StreamName, encoding: Encoding) -> EveryGroup | None:
-        """The group in which `connection` gets `stream` through ALL, if it does."""
-        every = every_of(stream)
-        group = connection.groups.get((every, encoding)) if every else None
-        return group if isinstance(group, EveryGroup) else None
-
     def _leave(self, connection: Connection, group: Group) -> None:
         """End a membership, and owe nothing more of what is not wanted by name."""
         parts = self._channels[group.stream].parts
@@ -285,7 +298,7 @@ class Hub:
         if is_every(stream):
             every = self._channels[stream] = EveryChannel(stream, ready)
             self._fit(every)
-            self._spawn(self._await_parts(every))
+            self._spawn(every.await_parts())
             return every
         if stream.kind is Kind.BOOK:
             channel: Channel = self.books.open(stream, ready)
@@ -301,14 +314,6 @@ class Hub:
             every.add(self._channels.get(stream) or self._open(stream))
         for stream in removed:
             self._linger(every.remove(stream))
-
-    @staticmethod
-    async def _await_parts(every: EveryChannel) -> None:
-        try:
-            if parts := [part.ready for part in every.parts]:
-                await asyncio.wait(parts)
-        finally:
-            every.ready.set_result(None)
 
     def _begin_opened(self) -> None:
         """Announce and subscribe to what was opened, all at once."""
@@ -333,17 +338,11 @@ class Hub:
             stored = await self._bus.get([channel.stream.last_key for channel in channels])
             for channel, data in zip(channels, stored, strict=True):
                 if data is not None and channel.last is None:
-                    self._begin_with(channel, Message.decode(channel.stream, data))
+                    channel.begin_if_fresh(Message.decode(channel.stream, data))
             await self.books.load(channels)
         finally:
             for channel in channels:
                 channel.ready.set_result(None)
-
-    @staticmethod
-    def _begin_with(channel: Channel, kept: Message) -> None:
-        """Show the cache's value until the stream speaks: what may have been replaced, unheard, is not the latest."""
-        if time.time_ns() // 1000 - kept.received_us <= fresh_ms(channel.stream) * 1000:
-            channel.begin(kept)
 
     def _after_gap(self, stream: StreamName, encoding: Encoding) -> Frame | None:
         """What a client gets that has missed messages of an event stream: of a book a snapshot."""

@@ -281,8 +281,9 @@ class JsonDoor:
         for item in request.items:
             encoding = self._encodings[item.form]
             pace = request.pace if item.stream.is_state else None
-            channel = self._hub.join(connection, item.stream, encoding, pace)
+            channel = self._hub.channel(item.stream)
             sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
+            self._hub.join(connection, item.stream, encoding, pace, shown=sight.shown)
             encode = connection.groups[item.stream, encoding].encode
             frames = map(encode, [*sight.missed, *sight.snapshots])
             resent += filter(None, [*frames, channel.notice(encoding)])

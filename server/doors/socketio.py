@@ -266,8 +266,9 @@ class SocketIODoor:
         resent: list[Frame] = []
         for item in request.items:
             pace = self._ticks if request.form is Form.ASSETS else request.pace if item.stream.is_state else None
-            channel = self._hub.join(connection, item.stream, encoding, pace)
+            channel = self._hub.channel(item.stream)
             sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
+            self._hub.join(connection, item.stream, encoding, pace, shown=sight.shown)
             # The latest values of ALL would make an acknowledgement of hundreds of kilobytes.
             in_entry = has_snapshots and not is_every(item.stream)
             subscribed.append(_subscription(channel, sight, in_entry=in_entry))

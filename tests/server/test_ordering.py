@@ -1,8 +1,8 @@
 """The ordering promise under any interleaving, checked on the hub, the backlog and the outbox themselves.
 
-Clients subscribe to symbols and to ALL of them, leave either, stop reading, read again, and return to another
-replica with `since`, while messages come. Of each symbol each must see a gapless, ordered sequence without
-repetitions, or be told where it is not.
+Clients subscribe to symbols and to ALL of them, once or again, with `since` or without, leave either, stop reading,
+read again, and return to another replica with `since`, while messages come. Of each symbol each must see a gapless,
+ordered sequence without repetitions, or be told where it is not; behind an answer with `since` it begins there.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from server.access.visitors import Visitor
 from server.connections import Connection
 from server.delivery import HIGH_WATER_BYTES, Delivery, Outbox
 from server.encodings import Encoding
+from server.first_sight import first_sight
 from server.frames import Batch
 from server.hub import Hub
 
@@ -45,7 +46,7 @@ Operation: TypeAlias = tuple[str, int, int]
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["publish", "publish at once"]), st.integers(0, 1), st.integers(1, 6)),
-        st.tuples(st.sampled_from(["subscribe", "leave"]), st.integers(0, 1), st.integers(0, 2)),
+        st.tuples(st.sampled_from(["subscribe", "subscribe since", "leave"]), st.integers(0, 1), st.integers(0, 2)),
         st.tuples(st.just("deliver"), st.just(0), st.integers(0, 4)),
         st.tuples(st.sampled_from(["stop reading", "read", "move", "settle"]), st.integers(0, 1), st.just(0)),
     ),
@@ -115,14 +116,21 @@ class Client(Connection):
         self.outbox.forget(stream, encoding)
 
     def cursors(self, wish: StreamName) -> dict[StreamName, int]:
-        """The last cursors of what it would get anew with `wish`."""
-        wanted = STREAMS if wish == EVERY else (wish,)
-        is_new = (EVERY, NUMBERS) not in self.groups
-        return {s: self.last[s] for s in wanted if is_new and s in self.last and (s, NUMBERS) not in self.groups}
+        """The last cursors of the streams of `wish`."""
+        return {stream: self.last[stream] for stream in (STREAMS if wish == EVERY else (wish,)) if stream in self.last}
 
-    def note_subscribed(self, wish: StreamName, lost: list[StreamName]) -> None:
-        """The acknowledgement, as a frame in the stream of bytes, so that it keeps its place."""
-        self._note(b"a", WISHES.index(wish), *map(STREAMS.index, lost))
+    def new_cursors(self, wish: StreamName) -> dict[StreamName, int]:
+        """The same of what it would get anew with `wish`."""
+        held = {stream for stream in STREAMS if self.groups.keys() & {(stream, NUMBERS), (EVERY, NUMBERS)}}
+        return {stream: cursor for stream, cursor in self.cursors(wish).items() if stream not in held}
+
+    def note_subscribed(self, wish: StreamName, since: dict[StreamName, int]) -> None:
+        """The acknowledgement, as a frame in the stream of bytes, so that it keeps its place.
+
+        What follows the cursors of `since` comes behind it; of one that is 0 some is lost.
+        """
+        pairs = [(STREAMS.index(stream), cursor) for stream, cursor in since.items()]
+        self._note(b"a", WISHES.index(wish), *itertools.chain.from_iterable(pairs))
 
     def note_left(self, wish: StreamName) -> None:
         """The acknowledgement of leaving."""
@@ -148,7 +156,11 @@ class Client(Connection):
         if kind in b"au":
             wish = WISHES[numbers[0]]
             (self.wishes.add if kind == b"a" else self.wishes.discard)(wish)
-            self.may_jump |= {STREAMS[number] for number in numbers[1:]}
+            for which, cursor in zip(numbers[1::2], numbers[2::2], strict=True):
+                if cursor:
+                    self.last[STREAMS[which]] = cursor
+                else:
+                    self.may_jump.add(STREAMS[which])
             return
         stream, number = STREAMS[numbers[0]], numbers[1]
         assert self.wishes & {stream, EVERY}, "nothing comes after leaving"
@@ -254,26 +266,43 @@ class World:
         await self.deliver(0, 0)
 
     async def subscribe(self, number: int, wish: int) -> None:
-        self._spawn(self._subscribe(number, WISHES[wish]))
+        """Subscribe, perhaps again; with the cursors of what the client does not have, but has had."""
+        self.clients[number].check()
+        await self._subscribe(number, WISHES[wish], self.clients[number].new_cursors(WISHES[wish]))
 
-    async def _subscribe(self, number: int, wish: StreamName) -> None:
+    async def subscribe_since(self, number: int, wish: int) -> None:
+        """Subscribe, perhaps again, and ask for everything anew that follows what has been read."""
+        self.clients[number].check()
+        await self._subscribe(number, WISHES[wish], self.clients[number].cursors(WISHES[wish]))
+
+    async def _subscribe(self, number: int, wish: StreamName, since: dict[StreamName, int]) -> None:
         """What the Socket.IO door does, in the same order."""
+        hub = self.replicas[self.homes[number]].hub
+        if not since and hub.is_ready([wish]):
+            self._join(self.clients[number], hub, wish, since)
+        else:
+            self._spawn(self._prepare_and_join(number, wish, since))
+
+    async def _prepare_and_join(self, number: int, wish: StreamName, since: dict[StreamName, int]) -> None:
         client, hub = self.clients[number], self.replicas[self.homes[number]].hub
-        client.check()
-        since = client.cursors(wish)
         await hub.prepare([wish])
         await hub.backfill(since)
-        is_still_meant = client is self.clients[number] and (wish, NUMBERS) not in client.groups
         client.check()
-        if is_still_meant and client.cursors(wish) == since:
-            channel = hub.join(client, wish, NUMBERS)
-            missed = {part.stream: part.since(since[part.stream]) for part in channel.parts if part.stream in since}
-            client.note_subscribed(wish, [stream for stream, messages in missed.items() if messages is None])
-            encode = client.groups[wish, NUMBERS].encode
-            frames = [encode(message) for messages in missed.values() for message in messages or ()]
-            if frames:
-                client.send(Batch(list(filter(None, frames))))
+        # Who left something meanwhile asked without a cursor for what would be new now.
+        if client is self.clients[number] and client.new_cursors(wish).keys() <= since.keys():
+            self._join(client, hub, wish, since)
         hub.release([wish])
+
+    @staticmethod
+    def _join(client: Client, hub: Hub, wish: StreamName, since: dict[StreamName, int]) -> None:
+        channel = hub.channel(wish)
+        sight = first_sight(client, channel, NUMBERS, since, snapshot=True)
+        hub.join(client, wish, NUMBERS, shown=sight.shown)
+        parts = {part.stream for part in channel.parts}
+        client.note_subscribed(wish, {s: since[s] if s in sight.shown else 0 for s in since if s in parts})
+        frames = [client.groups[wish, NUMBERS].encode(message) for message in sight.missed]
+        if frames:
+            client.send(Batch(list(filter(None, frames))))
 
     async def leave(self, number: int, wish: int) -> None:
         client = self.clients[number]
@@ -301,7 +330,7 @@ class World:
         new.last = old.last
         for wish in WISHES:
             if wish in old.wishes:
-                self._spawn(self._subscribe(number, wish))
+                await self._subscribe(number, wish, new.new_cursors(wish))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -337,6 +366,18 @@ class World:
     [
         ("subscribe", 0, 2), ("subscribe", 0, 0), ("settle", 0, 0), ("stop reading", 0, 0),
         ("publish at once", 0, 6), ("publish at once", 0, 1), ("leave", 0, 0),
+    ]
+)  # fmt: skip
+@example(  # a client joins again in the turn of a message
+    [("subscribe", 0, 0), ("settle", 0, 0), ("publish", 0, 2), ("deliver", 0, 0), ("subscribe", 0, 0)]
+)
+@example(  # the same, of ALL
+    [("subscribe", 0, 2), ("settle", 0, 0), ("publish", 0, 2), ("deliver", 0, 0), ("subscribe", 0, 2)]
+)
+@example(  # a client joins again while it is owed messages, and then once more with its cursor
+    [
+        ("subscribe", 0, 0), ("settle", 0, 0), ("stop reading", 0, 0), ("publish at once", 0, 6),
+        ("publish at once", 0, 1), ("settle", 0, 0), ("subscribe", 0, 0), ("subscribe since", 0, 0),
     ]
 )  # fmt: skip
 def test_any_interleaving_gives_each_client_a_gapless_sequence_or_tells_it_of_the_gap(

@@ -1,0 +1,303 @@
+"""Who subscribes to what it has already: nothing is lost of events, and of state streams only what is superseded."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from market.streams import StreamName
+from server.access.visitors import Visitor
+from server.backlog import Backlog
+from server.connections import Connection
+from server.encodings import Encoding
+from server.first_sight import first_sight
+from server.frames import Batch
+from server.groups import Pace
+from tests.server.conftest import Client, Served, serving, until
+from tests.server.json_client import json_client
+from tests.server.test_hub import (
+    BTC,
+    ETH,
+    EVERY,
+    TICKER,
+    TRADES,
+    Plain,
+    Reader,
+    Setup,
+    listed,
+    setup,
+)
+from tests.support.processes import Process
+
+__all__ = ["listed", "setup"]  # fixtures
+
+EVERY_TRADE = StreamName.parse("*@trade")
+ETH_TRADES = StreamName.parse("ethusdt@trade")
+A_LONG_TURN_MS = 200
+"""What is published is still pending when a request comes that was sent right behind it."""
+ASK = {"streams": ["btcusdt@trade"]}
+
+
+class Lagging(Connection):
+    """A client that reads when it is told to: all that is sent to it is owed until then."""
+
+    def __init__(self) -> None:
+        super().__init__(Visitor("127.0.0.1"))
+        self._backlog = Backlog()
+
+    def send(self, batch: Batch) -> None:
+        for frame in batch.frames:
+            self._backlog.add(frame)
+
+    def forget(self, stream: StreamName, encoding: Encoding) -> None:
+        self._backlog.forget(stream, encoding)
+
+    def read(self) -> list[bytes]:
+        """What it is owed."""
+        return [frame.body for frame in self._backlog.take(1_000_000)]
+
+
+async def turn() -> None:
+    """Let the loop turn, at the end of which everything leaves."""
+    await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "among others"])
+async def test_joining_events_again_loses_nothing_that_came_in_the_same_turn(setup: Setup, others: int) -> None:
+    encoding, reader, company = Plain(), Reader(), [Reader() for _ in range(others)]
+    for one in (reader, *company):
+        await setup.join(one, TRADES, encoding)
+    setup.hub.deliver(setup.made(TRADES, b"1"))
+    channel = setup.hub.join(reader, TRADES, encoding)
+    assert channel.last is not None
+    assert channel.last.payload == b"1"
+    setup.hub.deliver(setup.made(TRADES, b"2"))
+    await turn()
+    await setup.publish(TRADES, b"3")
+    assert all(one.texts == [b"1", b"2", b"3"] for one in (reader, *company))
+    assert setup.hub.member_counts() == {TRADES: 1 + others}
+
+
+async def test_joining_again_sends_what_is_pending_before_the_answer(setup: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await setup.join(reader, TRADES, encoding)
+    setup.hub.deliver(setup.made(TRADES, b"1"))
+    setup.hub.join(reader, TRADES, encoding)
+    assert reader.texts == [b"1"]
+
+
+async def test_joining_events_again_forgets_nothing_that_a_lagging_client_is_owed(setup: Setup) -> None:
+    encoding, lagging = Plain(), Lagging()
+    await setup.join(lagging, TRADES, encoding)
+    await setup.publish(TRADES, b"1", b"2")
+    setup.hub.deliver(setup.made(TRADES, b"3"))
+    setup.hub.join(lagging, TRADES, encoding)
+    await setup.publish(TRADES, b"4")
+    assert lagging.read() == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("kind", [Reader, Lagging])
+async def test_who_is_sent_everything_since_a_cursor_gets_it_exactly_once(
+    setup: Setup,
+    kind: type[Reader] | type[Lagging],
+) -> None:
+    encoding, client, other = Plain(), kind(), Reader()
+    for one in (client, other):
+        await setup.join(one, TRADES, encoding)
+    first, *rest = setup.made(TRADES, b"1", b"2", b"3")
+    setup.hub.deliver([first, *rest])
+    channel = setup.hub.channel(TRADES)
+    sight = first_sight(client, channel, encoding, {TRADES: first.cursor}, snapshot=True)
+    assert (sight.missed, sight.recovered) == (rest, True)
+    setup.hub.join(client, TRADES, encoding, shown=sight.shown)
+    await setup.publish(TRADES, b"4")
+    assert (client.read() if isinstance(client, Lagging) else client.texts) == [b"4"], "the rest is the door's to send"
+    assert other.texts == [b"1", b"2", b"3", b"4"]
+
+
+async def test_a_cursor_that_leads_nowhere_takes_nothing_away(setup: Setup) -> None:
+    encoding, lagging = Plain(), Lagging()
+    await setup.join(lagging, TRADES, encoding)
+    await setup.publish(TRADES, b"1")
+    setup.hub.deliver(setup.made(TRADES, b"2"))
+    sight = first_sight(lagging, setup.hub.channel(TRADES), encoding, {TRADES: 99}, snapshot=True)
+    assert sight.recovered is False
+    setup.hub.join(lagging, TRADES, encoding, shown=sight.shown)
+    assert lagging.read() == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kind", [Reader, Lagging])
+async def test_joining_all_again_loses_nothing_and_what_is_wanted_by_name_still_comes_once(
+    listed: Setup,
+    kind: type[Reader] | type[Lagging],
+) -> None:
+    encoding, client = Plain(), kind()
+    trades = (TRADES, ETH_TRADES)
+    await listed.join(client, EVERY_TRADE, encoding)
+    await listed.join(client, TRADES, encoding)
+    for stream in trades:
+        listed.hub.deliver(listed.made(stream, b"1 " + stream.symbol.encode()))
+    for wish in (EVERY_TRADE, TRADES, EVERY_TRADE):
+        listed.hub.join(client, wish, encoding)
+    for stream in trades:
+        await listed.publish(stream, b"2 " + stream.symbol.encode())
+    texts = client.read() if isinstance(client, Lagging) else client.texts
+    assert sorted(texts) == [b"1 btcusdt", b"1 ethusdt", b"2 btcusdt", b"2 ethusdt"]
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["all alone", "and one symbol by name"])
+async def test_a_cursor_of_one_symbol_takes_nothing_away_of_the_others_in_all(listed: Setup, *, by_name: bool) -> None:
+    encoding, lagging = Plain(), Lagging()
+    await listed.join(lagging, EVERY_TRADE, encoding)
+    if by_name:
+        await listed.join(lagging, TRADES, encoding)
+    first, *missed = listed.made(TRADES, b"b0", b"b1", b"b2")
+    await listed.publisher.publish([first, *missed[:1]])
+    await listed.publish(ETH_TRADES, b"e1")
+    listed.hub.deliver([*missed[1:], *listed.made(ETH_TRADES, b"e2")])
+    since = {TRADES: first.cursor}
+    sight = first_sight(lagging, listed.hub.channel(EVERY_TRADE), encoding, since, snapshot=True)
+    assert (sight.missed, sight.shown) == (missed, {TRADES})
+    listed.hub.join(lagging, EVERY_TRADE, encoding, shown=sight.shown)
+    assert lagging.read() == [b"e1", b"e2"]
+    await listed.publish(TRADES, b"b3")
+    assert lagging.read() == [b"b3"]
+
+
+async def test_who_adds_a_symbol_to_all_with_a_cursor_gets_what_follows_it_exactly_once(listed: Setup) -> None:
+    encoding, lagging = Plain(), Lagging()
+    await listed.join(lagging, EVERY_TRADE, encoding)
+    first, *missed = listed.made(TRADES, b"0", b"1", b"2")
+    await listed.publisher.publish([first, *missed[:1]])
+    await turn()
+    await listed.hub.prepare([TRADES])
+    listed.hub.deliver(missed[1:])
+    sight = first_sight(lagging, listed.hub.channel(TRADES), encoding, {TRADES: first.cursor}, snapshot=True)
+    listed.hub.join(lagging, TRADES, encoding, shown=sight.shown)
+    listed.hub.release([TRADES])
+    assert (sight.missed, lagging.read()) == (missed, [])
+
+
+@pytest.mark.parametrize("snapshot", [False, True], ids=["without snapshot", "with snapshot"])
+async def test_a_snapshot_replaces_the_pending_value_and_without_one_that_still_comes(
+    setup: Setup,
+    *,
+    snapshot: bool,
+) -> None:
+    encoding, reader, lagging = Plain(), Reader(), Lagging()
+    for one in (reader, lagging):
+        await setup.join(one, TICKER, encoding)
+    setup.hub.deliver(setup.made(TICKER, b"1"))
+    for one in (reader, lagging):
+        sight = first_sight(one, setup.hub.channel(TICKER), encoding, {}, snapshot=snapshot)
+        assert len(sight.snapshots) == snapshot
+        setup.hub.join(one, TICKER, encoding, shown=sight.shown)
+    assert reader.texts == ([] if snapshot else [b"1"])
+    # The reader's request flushed the group: the other one was owed the value before it asked.
+    assert lagging.read() == ([] if snapshot else [b"1"])
+
+
+@pytest.mark.parametrize("to", [None, Pace(500)], ids=["none", "a slower one"])
+async def test_a_change_of_pace_brings_what_the_old_one_held_back(setup: Setup, to: Pace | None) -> None:
+    encoding, reader = Plain(), Reader()
+    await setup.join(reader, TICKER, encoding, Pace(60_000))
+    await setup.publish(TICKER, b"1", b"2")
+    await setup.join(reader, TICKER, encoding, to)
+    assert reader.texts == [b"2"]
+    await setup.publish(TICKER, b"3")
+    await until(lambda: reader.texts == [b"2", b"3"], "the new pace")
+
+
+async def test_a_change_of_pace_forgets_nothing_that_a_lagging_client_is_owed(setup: Setup) -> None:
+    encoding, lagging = Plain(), Lagging()
+    await setup.join(lagging, TICKER, encoding)
+    await setup.publish(TICKER, b"1")
+    await setup.join(lagging, TICKER, encoding, Pace(60_000))
+    assert lagging.read() == [b"1"]
+
+
+async def test_joining_again_at_the_same_pace_keeps_what_it_holds_back_for_the_beat(setup: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await setup.join(reader, TICKER, encoding, Pace(100))
+    await setup.publish(TICKER, b"1")
+    await setup.join(reader, TICKER, encoding, Pace(100))
+    assert reader.texts == []
+    await until(lambda: reader.texts == [b"1"], "the beat")
+
+
+async def test_a_change_of_all_s_pace_brings_what_each_symbol_s_held_back(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding, Pace(60_000))
+    await listed.join(reader, ETH, encoding, Pace(60_000))
+    await listed.publish(BTC, b"b")
+    await listed.publish(ETH, b"e")
+    await listed.join(reader, EVERY, encoding)
+    assert reader.texts == [b"b"], "what comes by name keeps the name's pace"
+
+
+async def test_who_wants_a_symbol_by_name_gets_what_all_s_pace_held_back(listed: Setup) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding, Pace(60_000))
+    await listed.publish(BTC, b"b")
+    await listed.publish(ETH, b"e")
+    await listed.join(reader, BTC, encoding)
+    assert reader.texts == [b"b"]
+
+
+@pytest.fixture
+async def slow_turning(exchange: Process) -> AsyncIterator[Served]:
+    """A replica whose turns are long."""
+    async with serving(exchange, flush_interval_ms=A_LONG_TURN_MS) as served:
+        yield served
+
+
+async def test_socketio_subscribing_again_amid_messages_loses_none(slow_turning: Served) -> None:
+    client = Client()
+    await client.connect(slow_turning.url, "websocket")
+    await client.call("subscribe", ASK)
+    for _ in range(3):
+        *_, last = await slow_turning.publish("btcusdt@trade", count=2)
+        answer = await client.call("subscribe", ASK)
+        assert answer["subscribed"][0]["cursor"] == last.cursor
+        assert client.named("trade")[-1]["cursor"] == last.cursor, "all up to the answer came before it"
+    assert [body["cursor"] for body in client.named("trade")] == [1, 2, 3, 4, 5, 6]
+    await client.io.disconnect()
+
+
+async def test_socketio_subscribing_again_with_a_cursor_brings_what_follows_it_once(slow_turning: Served) -> None:
+    client = Client()
+    await client.connect(slow_turning.url, "websocket")
+    await client.call("subscribe", ASK)
+    await slow_turning.publish("btcusdt@trade", count=3)
+    answer = await client.call("subscribe", {**ASK, "since": {"btcusdt@trade": 1}})
+    assert answer["subscribed"][0]["recovered"] is True
+    await slow_turning.publish("btcusdt@trade")
+    await until(lambda: len(client.named("trade")) >= 3, "all")
+    assert [body["cursor"] for body in client.named("trade")] == [2, 3, 4]
+    await client.io.disconnect()
+
+
+async def test_json_subscribing_again_amid_messages_loses_none(slow_turning: Served) -> None:
+    request: dict[str, Any] = {"type": "subscribe", "rawStreams": ["btcusdt@trade"]}
+    async with json_client(slow_turning.url) as client:
+        await client.ask("subscribed", **request)
+        for number in range(3):
+            await slow_turning.publish("btcusdt@trade", b'{"t":%d}' % number)
+            await client.ask("subscribed", **request)
+        assert [message["data"]["t"] for message in client.of_stream("btcusdt@trade")] == [0, 1, 2]
+
+
+async def test_binance_subscribing_again_amid_messages_loses_none(slow_turning: Served) -> None:
+    async with connect(f"{slow_turning.url.replace('http', 'ws', 1)}/ws") as socket:
+        received: list[dict[str, Any]] = []
+        for number in range(4):
+            await socket.send(json.dumps({"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": number}))
+            while (message := json.loads(await socket.recv())).get("id") != number:
+                received.append(message)
+            await slow_turning.publish("btcusdt@trade", b'{"t":%d}' % number)
+        while len(received) < 4:
+            received.append(json.loads(await socket.recv()))
+    assert [message["t"] for message in received] == [0, 1, 2, 3]

@@ -30,8 +30,8 @@ run: $(RUN) ## Serve everything from one process on :8080; EXCHANGE=binance or E
 cluster: $(DEV) servers ## Nginx on :8080, two replicas, two ingestors, Redis, exchange; REPLICAS=4, INGESTORS=3, BUS=nats, SECURE=1
 	@exec $(BIN)/python -m deploy.cluster
 
-test: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## All tests
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+test: $(DEV) $(CLIENTS) $(NODE) servers monitors chromium compiler ## All tests but the long ones; LONG=1: those, too
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(if $(LONG),,-m "not long")
 
 chaos: $(DEV) $(NODE) servers ## Every fault against a whole cluster, with clients that check what they get, some 6 min; QUICK=1, SEED=7
 	@$(BIN)/python -m tests.system.chaos

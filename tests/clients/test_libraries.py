@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.clients.checks import check_candles, check_growing, check_klines, check_levels, check_symbol, check_unbroken
 from tests.clients.conftest import DOCUMENT, Run, Shown
 from tests.system.cluster import Cluster
@@ -49,6 +51,7 @@ def test_python_binance_streams_and_fetches_klines(run: Run, address: str) -> No
     check_python_binance(run("python_binance_client.py", "python-binance", address))
 
 
+@pytest.mark.long
 def test_python_binance_works_through_nginx_and_a_cluster(run: Run, tmp_path: Path) -> None:
     with Cluster(tmp_path, env={"SIM_SYMBOLS": "8"}) as cluster:
         address = cluster.url.removeprefix("http://")

@@ -35,7 +35,7 @@ class Secured(NamedTuple):
     url: str
 
 
-@pytest.fixture(scope="module", params=["redis", "nats"])
+@pytest.fixture(scope="module", params=["redis", pytest.param("nats", marks=pytest.mark.long)])
 def secured(
     request: pytest.FixtureRequest, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Secured]:

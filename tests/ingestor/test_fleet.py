@@ -37,7 +37,7 @@ async def fleet(bus_url: str, exchange: Process, tmp_path: Path, copies: int) ->
         yield made
 
 
-@pytest.mark.parametrize("bus_url", ["redis", "nats"], indirect=True)
+@pytest.mark.parametrize("bus_url", ["redis", pytest.param("nats", marks=pytest.mark.long)], indirect=True)
 async def test_a_killed_one_loses_nothing_and_only_its_groups_move(fleet: Fleet) -> None:
     await fleet.start("one", "two", "three")
     before = await fleet.agree(copies=2)

@@ -10,6 +10,7 @@ from loadtest.bench.processes import BenchError
 from loadtest.bench.samples import Usage
 from loadtest.bench.stage import Ground
 
+pytestmark = pytest.mark.long
 NAMES = ("btcusdt@trade", "ethusdt@trade", "btcusdt@bookTicker")
 IDS = {"trade": b"t", "bookTicker": b"u"}
 

@@ -16,6 +16,7 @@ from loadtest.bench.processes import ROOT, BenchError
 from loadtest.bench.servers import CONTESTANTS, NODE, TICKCAST, Contestant, Launch
 from loadtest.bench.stage import SLOW, Ground, Setup, Stage
 
+pytestmark = pytest.mark.long
 CLIENTS = 5
 QUIET_S = 0.5
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}

@@ -154,6 +154,7 @@ def replica(redis: Process, exchange_of_many: Process, tmp_path: Path) -> Iterat
         yield process
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_two_hundred_clients_get_every_symbol_over_one_subscription_each(
     exchange_of_many: Process, redis: Process, replica: Process

@@ -51,6 +51,7 @@ def _recordings(address: str) -> list[str]:
     return [recording["id"] for recording in data["recordings"]]
 
 
+@pytest.mark.long
 def test_schemathesis_finds_nothing(address: str, tmp_path: Path) -> None:
     listed = set.intersection(*({info["symbol"] for info in market} for market in _markets(address).values()))
     report = tmp_path / "report.json"

@@ -97,6 +97,7 @@ def received(client: NodeClient) -> dict[str, list[dict[str, Any]]]:
     return bodies
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_every_clients_book_ends_as_the_one_computed_offline_whatever_the_exchange_does_meanwhile(
     recordings: Path, tmp_path: Path

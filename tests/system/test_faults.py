@@ -26,7 +26,7 @@ def bus() -> BusServer:
     return "redis"
 
 
-on_both_buses = pytest.mark.parametrize("bus", ["redis", "nats"])
+on_both_buses = pytest.mark.parametrize("bus", ["redis", pytest.param("nats", marks=pytest.mark.long)])
 
 
 @pytest.fixture

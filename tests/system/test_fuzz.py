@@ -258,6 +258,7 @@ async def _fuzz(server: Process) -> None:
     assert replica.process.is_running()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_mutated_frames_neither_kill_a_replica_nor_leak_nor_disturb_its_other_clients(server: Process) -> None:
     asyncio.run(_fuzz(server))

@@ -25,6 +25,7 @@ def trade_ids(client: NodeClient) -> list[int]:
     return [json.loads(payload)["t"] for payload in client.messages(TRADES)]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(90)
 def test_the_loss_of_a_node_under_load_doubles_nothing_and_hides_no_gap(tmp_path: Path) -> None:
     with NatsCluster(tmp_path) as nats, ExitStack() as running:

@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.processes import ROOT
 
 
+@pytest.mark.long
 def test_no_client_of_a_rolling_restart_fails_to_subscribe_or_misses_or_doubles_a_message() -> None:
     # So short a drain is a burst: the planning of it is tested in tests/server/test_drain.py.
     load = {"CLIENTS": "120", "STOCK": "9", "DRAIN_SECONDS": "2", "MAX_BURST_PERCENT": "100"}

@@ -248,6 +248,7 @@ async def test_the_tapes_are_in_order_say_what_is_missing_and_wait_for_who_reads
     await page.close()
 
 
+@pytest.mark.long
 async def test_the_book_is_in_sync_again_after_the_server_was_restarted(browser: Browser, tmp_path: Path) -> None:
     with simulated(tmp_path) as server:
         page, _ = await open_page(browser, url(server) + FUTURES)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -27,6 +27,8 @@ from tests.web.conftest import simulated
 
 pytestmark = pytest.mark.browser
 
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+
 
 async def test_prices_change_and_candles_are_drawn(server: Process, browser: Browser, tmp_path: Path) -> None:
     page, errors = await open_page(browser, url(server))
@@ -42,30 +44,20 @@ async def test_prices_change_and_candles_are_drawn(server: Process, browser: Bro
     assert errors == []
 
 
-async def test_simulated_data_says_so_and_the_lights_are_on(server: Process, browser: Browser) -> None:
+async def test_the_page_says_what_it_shows_and_leads_to_the_api_documents(server: Process, browser: Browser) -> None:
     page, _ = await open_page(browser, url(server))
 
     await expect(page.locator("[data-mark]")).to_have_text("SIMULATED", timeout=TIMEOUT_MS)
     await expect(page.locator("[data-light=connection]")).to_have_attribute("data-state", "connected")
     await expect(page.locator("[data-light=exchange]")).to_have_attribute("data-state", "connected", timeout=TIMEOUT_MS)
     await expect(page.locator("[data-replica]")).not_to_be_empty()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_mark_behind_made_up_candles_can_be_seen(
-    server: Process, browser: Browser, scheme: Literal["light", "dark"]
-) -> None:
-    page, _ = await open_page(browser, url(server))
-    await page.emulate_media(color_scheme=scheme)
-    assert await page.locator("#chart").evaluate(WATERMARK_CONTRAST) > 1.3
-
-
-async def test_the_page_leads_to_the_api_documents(server: Process, browser: Browser) -> None:
-    page, _ = await open_page(browser, url(server))
     for name in ("openapi.yaml", "asyncapi.yaml"):
         address = await page.get_by_role("link", name=name).get_attribute("href")
         answer = await page.request.get(f"{url(server)}{address}")
         assert (answer.status, answer.headers["content-type"]) == (200, "application/yaml")
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        assert await page.locator("#chart").evaluate(WATERMARK_CONTRAST) > 1.3, "the mark behind the candles"
 
 
 async def test_no_price_on_the_scale_is_cut_by_the_chart_s_edge(server: Process, browser: Browser) -> None:
@@ -86,17 +78,15 @@ async def test_no_price_on_the_scale_is_cut_by_the_chart_s_edge(server: Process,
         await page.mouse.up()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_a_phone_has_no_sideways_scroll(
-    server: Process, browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
-) -> None:
+async def test_a_phone_has_no_sideways_scroll(server: Process, browser: Browser, tmp_path: Path) -> None:
     page, errors = await open_page(browser, url(server), PHONE)
-    await page.emulate_media(color_scheme=scheme)
 
     await expect(price(page, "BTCUSDT")).to_have_text(FIGURE, timeout=TIMEOUT_MS)
     await expect_figures(page)
-    await save(page, tmp_path, f"phone-{scheme}")
-    assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        await save(page, tmp_path, f"phone-{scheme}")
+        assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert errors == []
 
 

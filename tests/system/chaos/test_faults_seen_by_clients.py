@@ -17,15 +17,17 @@ from tests.system.chaos.plan import Step, Upstream, What, Whole
 SECONDS = 2.0
 STEPS = (
     Step(What.FREEZE, "ingestor1", SECONDS),
-    Step(What.FREEZE, "bus", SECONDS),
     Step(What.LINK, "ingestors", SECONDS, Trouble.BLACKHOLE),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.DROP),
+    Step(What.CLUSTER, "cluster", SECONDS, Whole.FEEDLESS),
+    Step(What.CLUSTER, "cluster", SECONDS, Whole.AHEAD),
+)
+RARER = (
+    Step(What.FREEZE, "bus", SECONDS),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.SILENCE),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.STALL),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.TOO_MANY),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.NO_SUCCESSORS),
-    Step(What.CLUSTER, "cluster", SECONDS, Whole.FEEDLESS),
-    Step(What.CLUSTER, "cluster", SECONDS, Whole.AHEAD),
 )
 # The ground starts when the first of its tests does.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -44,16 +46,20 @@ async def undergo(ground: Ground, fault: Fault) -> None:
     assert [*verdict.failures, *verdict.losses] == slow, verdict.line
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+@pytest.mark.parametrize(
+    "step", [*STEPS, *(pytest.param(step, marks=pytest.mark.long) for step in RARER)], ids=lambda step: step.name
+)
 async def test_no_client_misses_or_doubles_a_message_unannounced(ground: Ground, step: Step) -> None:
     await undergo(ground, fault_of(step))
 
 
+@pytest.mark.long
 async def test_a_restart_of_nats_costs_no_message(tmp_path_factory: pytest.TempPathFactory) -> None:
     async with Ground(tmp_path_factory.mktemp("nats"), bus="nats") as ground:
         await undergo(ground, fault_of(Step(What.KILL, "bus", SECONDS)))
 
 
+@pytest.mark.long
 async def test_a_redis_cluster_s_lost_node_costs_no_message(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("redis-cluster")
     async with (

@@ -25,6 +25,7 @@ async def soon(holds: Callable[[], Awaitable[bool]], what: str) -> None:
     await eventually(holds, what, timeout_s=60)
 
 
+@pytest.mark.long
 async def test_the_loss_of_a_node_costs_neither_the_flow_nor_values_nor_budgets(cluster: NatsCluster) -> None:
     inbox = Inbox()
     await soon(cluster.is_complete, "the servers have found each other")

@@ -115,6 +115,7 @@ def test_no_log_and_no_answer_has_a_secret(secured: Secured) -> None:
         assert not any(secret in text for text in texts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("secured", ["redis"], indirect=True)
 def test_a_replica_with_a_wrong_password_stays_up_and_says_why(secured: Secured, tmp_path: Path) -> None:
     replica = secured.processes["app1"]

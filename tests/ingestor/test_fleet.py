@@ -56,6 +56,7 @@ async def test_a_killed_one_loses_nothing_and_only_its_groups_move(fleet: Fleet)
     assert (fleet.missing(), fleet.unserved) == ({}, set())
 
 
+@pytest.mark.long
 async def test_one_that_stands_still_loses_nothing_and_gets_its_groups_back(fleet: Fleet) -> None:
     await fleet.start("one", "two", "three")
     before = await fleet.agree(copies=2)

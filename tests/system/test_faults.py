@@ -124,6 +124,7 @@ def _is_ready(port: int) -> bool:
     return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == HTTPStatus.OK
 
 
+@pytest.mark.long
 @pytest.mark.timeout(90)
 def test_a_dropped_exchange_connection_is_reopened(cluster: Cluster, clients: list[NodeClient]) -> None:
     cluster.control("drop", {})

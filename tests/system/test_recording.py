@@ -67,7 +67,8 @@ def recorded_payloads(recording: Path, stream: str) -> list[bytes]:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("bus", ["redis", pytest.param("nats", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("bus", ["redis", "nats"])
 def test_every_recorded_payload_arrives_byte_for_byte_once_and_in_order_on_both_replicas(
     recording: Path, tmp_path: Path, bus: BusServer
 ) -> None:

@@ -67,6 +67,7 @@ async def test_scrolling_back_loads_older_candles_each_interval_once_and_the_lat
     await page.close()
 
 
+@pytest.mark.long
 async def test_any_interval_is_chosen_by_keyboard_and_months_lead_back_to_where_the_history_begins(
     server: Process, browser: Browser, tmp_path: Path
 ) -> None:

@@ -20,9 +20,9 @@ STEPS = (
     Step(What.LINK, "ingestors", SECONDS, Trouble.BLACKHOLE),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.DROP),
     Step(What.CLUSTER, "cluster", SECONDS, Whole.FEEDLESS),
-    Step(What.CLUSTER, "cluster", SECONDS, Whole.AHEAD),
 )
 RARER = (
+    Step(What.CLUSTER, "cluster", SECONDS, Whole.AHEAD),
     Step(What.FREEZE, "bus", SECONDS),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.SILENCE),
     Step(What.EXCHANGE, "exchange", SECONDS, Upstream.STALL),

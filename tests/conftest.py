@@ -1,7 +1,6 @@
 """Fixtures that several packages' tests share."""
 
 import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser, async_playwright
 
 from deploy.secure import Secrets
-from tests.support.processes import RECORDINGS, Process, nats_server, redis_server, wait_until
+from tests.support.processes import RECORDINGS, Process, nats_server, redis_server
 
 # Examples come slowly on a busy machine; that says nothing about what is tested.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,13 +24,6 @@ os.environ["DRAIN_SECONDS"] = "0"
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
-    # As Playwright's own launch has it: pages nobody looks at are measured, too, and look alike everywhere.
-    "--disable-back-forward-cache",
-    "--disable-background-timer-throttling",
-    "--disable-backgrounding-occluded-windows",
-    "--disable-renderer-backgrounding",
-    "--force-color-profile=srgb",
-    "--hide-scrollbars",
     "--disable-gpu",
     "--disable-background-networking",
     "--disable-quic",
@@ -78,26 +70,12 @@ def chromium_path() -> Path:
     return CHROMIUM
 
 
-@pytest.fixture(scope="session")
-def chromium(chromium_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of one Chromium for all tests of this process: to start it costs more than to show a page."""
-    profile = tmp_path_factory.mktemp("chromium")
-    command = [str(chromium_path), *ARGUMENTS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
-    told = profile / "DevToolsActivePort"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: told.exists() and len(told.read_text().split()) == 2, "Chromium listens", 30)
-        port, path = told.read_text().split()
-        yield f"ws://127.0.0.1:{port}{path}"
-        process.terminate()
-
-
 @pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """What a test opens in it is its own, and ends with it."""
+async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        connected = await playwright.chromium.connect_over_cdp(chromium)
-        yield connected
-        await connected.close()
+        chromium = await playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+        yield chromium
+        await chromium.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,6 +70,7 @@ async def test_one_that_stands_still_loses_nothing_and_gets_its_groups_back(flee
     assert (fleet.missing(), fleet.unserved) == ({}, set())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("copies", [1], indirect=True)
 async def test_one_that_leaves_or_joins_loses_nothing_though_there_is_but_one_copy(fleet: Fleet) -> None:
     await fleet.start("one")

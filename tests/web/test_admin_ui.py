@@ -37,6 +37,7 @@ async def log_in(page: Page, url: str, password: str) -> None:
     await page.get_by_role("button", name="Connect").click()
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @pytest.mark.parametrize("served", [SETTINGS], indirect=True)
 async def test_the_official_page_shows_servers_clients_and_rooms_and_disconnects_a_client(

@@ -45,15 +45,18 @@ async def running_cluster(env: Mapping[str, str]) -> AsyncIterator[str]:
 
 
 async def until_said(process: Process, text: bytes) -> None:
-    """Return once `process` has printed a line with `text`. Raises ClusterError if it ended before."""
+    """Return once `process` has printed a line with `text`. Raises ClusterError if it ended before, or says nothing."""
     if process.stdout is None:
         raise ClusterError("its output is not read")
     said = b""
-    async with asyncio.timeout(START_LIMIT_S):
-        while line := await process.stdout.readline():
-            said += line
-            if text in line:
-                return
+    try:
+        async with asyncio.timeout(START_LIMIT_S):
+            while line := await process.stdout.readline():
+                said += line
+                if text in line:
+                    return
+    except TimeoutError as error:
+        raise ClusterError(f"it is not ready after {START_LIMIT_S:.0f} s:\n{said.decode(errors='replace')}") from error
     raise ClusterError(f"it ended early:\n{said.decode(errors='replace')}")
 
 

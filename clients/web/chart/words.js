@@ -55,7 +55,7 @@ export function formatCountdown(leftMs) {
  * @param {CandleBar} bar
  * @returns {number}
  */
-export function percentOf({ open, close }) {
+function percentOf({ open, close }) {
   return Number(open) === 0 ? Number.NaN : ((Number(close) - Number(open)) / Number(open)) * 100;
 }
 

@@ -14,7 +14,7 @@ export const INTERVALS = Object.freeze(
 /** @typedef {typeof INTERVALS[number]} Interval */
 
 /** @type {Interval} */
-export const DEFAULT_INTERVAL = "1m";
+const DEFAULT_INTERVAL = "1m";
 
 /**
  * The intervals that a market has, shortest first.

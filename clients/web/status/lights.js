@@ -9,7 +9,7 @@ import { formatAge } from "../common/format.js";
 /** @typedef {{state: string, words: string, age: string}} Light `words` change with the state alone, `age` with time */
 
 /** Milliseconds without a word of the exchange's after which its feed counts as stale. */
-export const SILENT_AFTER_MS = 5000;
+const SILENT_AFTER_MS = 5000;
 
 /**
  * The link between this page and its server.

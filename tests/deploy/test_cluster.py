@@ -14,8 +14,7 @@ import httpx
 import psutil
 
 from deploy.plan import ROOT
-from deploy.readiness import is_free
-from tests.support.processes import accepts, free_port, wait_until
+from tests.support.processes import accepts, free_port, two_free_ports, wait_until
 
 
 @contextmanager
@@ -34,14 +33,6 @@ def cluster(port: int, replica_port: int) -> Iterator[subprocess.Popen[str]]:
             yield supervisor
         finally:
             supervisor.terminate()
-
-
-def two_free_ports() -> int:
-    """The first of two neighbouring free ports."""
-    while True:
-        first = free_port()
-        if is_free("127.0.0.1", first + 1):
-            return first
 
 
 def read_until_ready(supervisor: subprocess.Popen[str]) -> str:

@@ -11,8 +11,8 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.deploy.test_cluster import cluster, read_until_ready, two_free_ports
-from tests.support.processes import free_port
+from tests.deploy.test_cluster import cluster, read_until_ready
+from tests.support.processes import free_port, two_free_ports
 
 SHUTDOWN = (1000, "Server shutting down")
 GOING_AWAY = 1001

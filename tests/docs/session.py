@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 import httpx
 
 from tests.docs.blocks import Block, expected
-from tests.support.processes import ROOT, accepts, free_port, wait_until
+from tests.support.processes import ROOT, wait_until
 
 COMMAND_S: Final = 60.0
 SNIPPET_S: Final = 20.0
@@ -224,10 +224,3 @@ def is_healthy(url: str) -> bool:
         return bool(httpx.get(f"{url}/health").json().get("status") == "healthy")
     except (httpx.TransportError, ValueError):
         return False
-
-
-def two_ports() -> int:
-    """The first of two free ports that follow each other."""
-    while accepts((first := free_port()) + 1):
-        pass
-    return first

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.docs.blocks import Block, blocks_of, pages
-from tests.docs.session import Addresses, Session, is_healthy, terminals_of, two_ports, with_prelude
-from tests.support.processes import free_port, redis_server, tickcast, wait_until
+from tests.docs.session import Addresses, Session, is_healthy, terminals_of, with_prelude
+from tests.support.processes import free_port, redis_server, tickcast, two_free_ports, wait_until
 
 TUTORIAL: Final = "docs/tutorial.md"
 READY_S: Final = 40.0
@@ -45,14 +45,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, int]
             yield {8080: port, 3000: port, 3001: port, 6379: redis.port, 3005: free_port()}
 
 
+def recordings_at(url: str) -> list[dict[str, str]]:
+    recordings: list[dict[str, str]] = httpx.get(f"{url}/replay").json()["data"]["recordings"]
+    return recordings
+
+
 @pytest.fixture
 def shared(service: dict[int, int], folder: Path) -> Iterator[Session]:
     """A reader who finds a service at the addresses that pages name."""
     url = f"http://localhost:{service[8080]}"
-    words = {"wss://stream.binance.com:9443": f"ws://localhost:{service[8080]}"}
-    recorded = httpx.get(f"{url}/replay").json()["data"]["recordings"]
-    if recorded:
-        words["rec-1"] = recorded[0]["id"]
+    wait_until(lambda: bool(recordings_at(url)), "the service lists what it records", READY_S)
+    words = {
+        "wss://stream.binance.com:9443": f"ws://localhost:{service[8080]}",
+        "rec-1": recordings_at(url)[0]["id"],
+    }
     env = {"TICKCAST_URL": url, "PYTHONPATH": "clients/python"}
     with Session(folder / "tickcast", Addresses(service, words), env) as session:
         yield session
@@ -68,7 +74,7 @@ def test_what_a_page_prints_works_as_it_stands(shared: Session, page: str) -> No
 
 @pytest.mark.parametrize("page", STARTING)
 def test_what_a_page_starts_serves_what_it_prints_next(folder: Path, page: str) -> None:
-    port, replicas = free_port(), two_ports()
+    port, replicas = free_port(), two_free_ports()
     addresses = Addresses({8080: port, 3000: replicas, 3001: replicas + 1}, {})
     url = f"http://127.0.0.1:{port}"
     env = {

@@ -10,8 +10,8 @@ import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.docs.blocks import Block, blocks_of
-from tests.docs.session import Addresses, Session, is_healthy, two_ports
-from tests.support.processes import accepts, free_port, wait_until
+from tests.docs.session import Addresses, Session, is_healthy
+from tests.support.processes import accepts, free_port, two_free_ports, wait_until
 from tests.web.browsing import CANDLE_PIXELS, save
 
 PAGE: Final = "docs/tutorial.md"
@@ -68,7 +68,7 @@ STEPS: Final[Mapping[str, Step]] = {
 async def test_the_tutorial_works_from_top_to_bottom_as_it_is_typed(
     folder: Path, registry: str, browser: Browser, tmp_path: Path
 ) -> None:
-    ports = {8080: free_port(), 5173: free_port(), 3000: two_ports()}
+    ports = {8080: free_port(), 5173: free_port(), 3000: two_free_ports()}
     env = {
         "PORT": str(ports[8080]),
         "REPLICA_PORT": str(ports[3000]),

@@ -1,6 +1,7 @@
 """Real servers for tests: started on free ports of the loopback, ended by pid."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -15,18 +16,32 @@ from typing import Final, Self
 from deploy import programs
 
 ROOT = Path(__file__).resolve().parents[2]
-_PORTS: Final = range(10_000, 32_000)
-"""Below the kernel's range for outgoing connections (ip_local_port_range)."""
+_WORKERS: Final = 8
+_WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+_PAIRS: Final = range(10_000 + 2 * _WORKER, 32_000, 2 * _WORKERS)
+"""Ports below the kernel's range for outgoing connections (ip_local_port_range), each the first of two neighbours.
+
+Every test worker has its own: a server may take its port long after it was named.
+"""
+_pairs: Final = itertools.cycle(random.sample(_PAIRS, len(_PAIRS)))
 RECORDINGS = ROOT.parent / "shared" / "data" / "binance"
 
 
 def free_port() -> int:
     """A TCP port of the loopback that nobody listens on now, and that no outgoing connection is given."""
-    while True:
-        port = random.choice(_PORTS)  # noqa: S311 # two test processes must not find the same one
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+    return next(port for port in _pairs if _is_free(port))
+
+
+def two_free_ports() -> int:
+    """The first of two such ports that follow each other."""
+    return next(port for port in _pairs if _is_free(port) and _is_free(port + 1))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:

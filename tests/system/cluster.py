@@ -1,5 +1,6 @@
 """A whole cluster as children of the test: the processes of `make cluster`, each to be killed and started by name."""
 
+import contextlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,14 +54,16 @@ class Cluster:
         return f"http://127.0.0.1:{self.nginx_port}"
 
     def __enter__(self) -> Self:
-        for process in self.processes.values():
-            process.start()
-        wait_until(self._is_fed, "every replica hears the bus and has its feed", timeout_s=60)
+        with contextlib.ExitStack() as started:
+            started.callback(self._stop)
+            for process in self.processes.values():
+                process.start()
+            wait_until(self._is_fed, "every replica hears the bus and has its feed", timeout_s=60)
+            started.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self.processes.values()):
-            process.stop()
+        self._stop()
 
     def health(self, replica_port: int) -> dict[str, Any]:
         """`/health` of one replica."""
@@ -71,6 +74,10 @@ class Cluster:
         """Ask the exchange stand-in to misbehave."""
         url = f"http://127.0.0.1:{self.exchange_port}/control/{action}"
         httpx.post(url, json=dict(body), timeout=5).raise_for_status()
+
+    def _stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            process.stop()
 
     def _is_fed(self) -> bool:
         try:

@@ -22,29 +22,45 @@ class FirstSight(NamedTuple):
     recovered: bool | None
 
 
-def first_sight(
-    connection: Connection, channel: Channel, encoding: Encoding, since: Mapping[StreamName, int], *, snapshot: bool
-) -> FirstSight:
-    """Of each part of `channel`: what was missed since the client's cursor; without one the latest value.
+class Newcomer:
+    """A member while it joins the streams of one request, which may name a symbol's stream and ALL of them.
 
-    A part whose cursor leads nowhere makes `recovered` false and is shown like one without. With
-    `snapshot` false there are no latest values. What a new member of ALL gets by name anyway is left out.
+    Args:
+        since: its cursors.
+        snapshot: whether it wants the latest value of what it names no cursor of.
     """
-    sight = FirstSight([], [], set(), None)
-    recovered = []
-    for part in channel.parts:
-        cursor = since.get(part.stream)
-        missed = None if cursor is None else part.since(cursor)
-        if cursor is not None:
-            recovered.append(missed is not None)
-        if missed is not None:
-            sight.missed.extend(missed)
-            sight.shown.add(part.stream)
-        elif (
-            snapshot
-            and (part is channel or (part.stream, encoding) not in connection.groups)
-            and (latest := part.snapshot) is not None
-        ):
-            sight.snapshots.append(latest)
-            sight.shown.add(part.stream)
-    return sight._replace(recovered=all(recovered) if recovered else None)
+
+    def __init__(self, connection: Connection, since: Mapping[StreamName, int], *, snapshot: bool) -> None:
+        self._connection = connection
+        self._since = since
+        self._snapshot = snapshot
+        self._caught_up: set[tuple[StreamName, Encoding]] = set()
+
+    def first_sight(self, channel: Channel, encoding: Encoding) -> FirstSight:
+        """Of each part of `channel`: what was missed since the client's cursor; without one the latest value.
+
+        A part whose cursor leads nowhere makes `recovered` false and is shown like one without. What a new
+        member of ALL gets by name anyway is left out, and what this request has shown already.
+        """
+        sight = FirstSight([], [], set(), None)
+        recovered = []
+        for part in channel.parts:
+            missed = self._missed(part)
+            if part.stream in self._since:
+                recovered.append(missed is not None)
+            if missed is not None:
+                if (part.stream, encoding) not in self._caught_up:
+                    sight.missed.extend(missed)
+                self._caught_up.add((part.stream, encoding))
+                sight.shown.add(part.stream)
+            elif self._is_shown_latest(part, channel, encoding) and (latest := part.snapshot) is not None:
+                sight.snapshots.append(latest)
+                sight.shown.add(part.stream)
+        return sight._replace(recovered=all(recovered) if recovered else None)
+
+    def _missed(self, part: Channel) -> list[Message] | None:
+        cursor = self._since.get(part.stream)
+        return None if cursor is None else part.since(cursor)
+
+    def _is_shown_latest(self, part: Channel, channel: Channel, encoding: Encoding) -> bool:
+        return self._snapshot and (part is channel or (part.stream, encoding) not in self._connection.groups)

@@ -17,6 +17,7 @@ from server.access.passwords import PasswordHash
 from server.access.quotas import Quotas
 from server.addresses import ProxyPolicy, origin_policy
 from server.catalogs import Catalogs
+from server.cluster.figures import FiguresExchange, OwnFigures
 from server.delivery import Delivery
 from server.doors import documents, page
 from server.doors.admin import AdminDoor
@@ -33,18 +34,17 @@ from server.doors.rest_access import rest_access
 from server.doors.rest_guard import rest_guard
 from server.doors.socketio import SocketIODoor
 from server.drain import Drain
-from server.figures import FiguresExchange, OwnFigures
-from server.history import History
-from server.http_server import Patience, PatientRunner
+from server.history.klines import History
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics.cluster import ClusterFigures
 from server.metrics.replica import ReplicaMetrics
-from server.recordings import Recordings
-from server.replays import Replays
+from server.replay.recordings import Recordings
+from server.replay.replays import Replays
 from server.rest_cache import RestCache
 from server.settings import ReplicaSettings
 from server.traces import CommandTraces, MessageTraces
+from server.transport.server import Patience, PatientRunner
 from server.venues import Venues, open_bybit
 from telemetry.exposition import Exposition
 from telemetry.loop_lag import LoopLag

@@ -4,7 +4,7 @@ What `instrument()` of python-socketio does for its own server cannot be done to
 python-engineio's sockets, which ours are not, and would send one event more for every event sent. Here nothing is
 noted on the way of market data: every REPEAT_S, and only while somebody looks, what changed is told.
 
-- `server_stats` of every replica of the cluster, from what they announce (server/figures.py).
+- `server_stats` of every replica of the cluster, from what they announce (server/cluster/figures.py).
 - `all_sockets`, `socket_connected`, `socket_updated`, `socket_disconnected`, `room_joined`, `room_left`: of this
   replica's Socket.IO clients, MAX_LISTED at most; a client's streams are shown as its rooms.
 - `emit`, `join`, `leave`, `_disconnect`: unless read-only. `emit` reaches all replicas, the rest this one's clients;
@@ -25,12 +25,12 @@ from market.announcements import REPEAT_S
 from market.figures import ReplicaFigures
 from server.access.admin_login import AdminLogin, LoginRefused
 from server.bounded_log import BoundedLog
-from server.cluster_view import Sighting
+from server.cluster.figures import FiguresExchange
+from server.cluster.view import Sighting
 from server.doors.admin_sockets import MAX_ROOMS, Event, Listing, Seen
 from server.doors.packets import is_reserved
 from server.doors.socket_server import MAIN, SocketServer
 from server.doors.socketio_connection import SocketIOConnection
-from server.figures import FiguresExchange
 
 NAMESPACE: Final = "/admin"
 MAX_ADMINS: Final = 20

@@ -1,7 +1,7 @@
 """The Binance door's REST: Binance's public endpoints, read-only, answered for many clients by few requests.
 
 What does not depend on where data comes from is binance/rest_gate.py's, as in the exchange stand-in.
-Klines come from server/history.py; everything else is the exchange's own answer, kept for a moment.
+Klines come from server/history/klines.py; everything else is the exchange's own answer, kept for a moment.
 No key is logged. Shapes: docs/protocol.md.
 """
 
@@ -27,7 +27,7 @@ from server.access.gate import Gate
 from server.addresses import ProxyPolicy
 from server.catalogs import Catalogs
 from server.doors.binance_grants import covers
-from server.history import History, KlineQuery
+from server.history.klines import History, KlineQuery
 from server.refusals import refusal_of
 from server.rest_cache import Question, RestCache
 
@@ -164,7 +164,7 @@ def _pass_on(error: RateLimited, admitted: Admitted) -> Answer:
 
 
 def _from_history(error: MarketError, admitted: Admitted) -> Answer:
-    """What server/history.py refuses, in the exchange's words."""
+    """What server/history/klines.py refuses, in the exchange's words."""
     if error.code is Code.RATE_LIMITED:
         return limited(admitted.endpoint.market, Verdict(admitted.used, HTTPStatus.TOO_MANY_REQUESTS, 1))
     return refusal(BinanceError(-1130, error.message, HTTPStatus.BAD_REQUEST), admitted.used)

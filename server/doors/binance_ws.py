@@ -49,10 +49,10 @@ from server.doors.heartbeat import Heartbeat
 from server.doors.raw import RawConnection
 from server.drain import Notice, turn_away
 from server.encodings import Encoding
-from server.handshake import take_over
 from server.hub import Hub
 from server.traces import CommandTraces
-from server.websocket import WebSocket
+from server.transport.handshake import take_over
+from server.transport.websocket import WebSocket
 
 MAX_INBOX: Final = 64
 """Messages of one client that wait while the bus subscribes; more than that are too many."""

@@ -6,9 +6,9 @@ from typing import Final
 
 from aiohttp import web
 
-from server.cluster_view import ingestor_view, replica_view, totals
+from server.cluster.figures import FiguresExchange
+from server.cluster.view import ingestor_view, replica_view, totals
 from server.doors.rest_guard import as_json
-from server.figures import FiguresExchange
 
 PATH: Final = "/cluster"
 

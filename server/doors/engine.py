@@ -3,7 +3,7 @@
 It is python-engineio's server for those who use it (python-socketio and its managers), and answers
 requests itself, as the reference server does: python-engineio's way costs several times as much, and
 deviates from the protocol. aiohttp routes a WebSocket's request; then its transport is taken over
-(server/handshake.py) and driven by callbacks. One timer sends all pings (server/doors/heartbeat.py).
+(server/transport/handshake.py) and driven by callbacks. One timer sends all pings (server/doors/heartbeat.py).
 
 tests/server/test_engine.py fails loudly when a release changes what this relies on.
 Source: Engine.IO protocol 4; the refusals are those of the reference server.
@@ -34,8 +34,8 @@ from server.doors.heartbeat import Heartbeat
 from server.doors.rest_guard import refused
 from server.doors.session import EngineSocket, Work
 from server.drain import turn_away
-from server.http_answers import ok
 from server.refusals import refusal_of
+from server.transport.answers import ok
 
 CONNECT_TIMEOUT_S: Final = 45.0
 """How long a client may take to connect to a namespace, in s; the reference server's `connectTimeout`."""

@@ -22,7 +22,7 @@ from server.doors.json_messages import (
 )
 from server.every import is_every
 from server.groups import Pace
-from server.replay_requests import ReplayWish, parse_replay_wish, parse_stop
+from server.replay.requests import ReplayWish, parse_replay_wish, parse_stop
 from server.wishes import cursors_of, pace_of
 
 PRICE_PACE: Final = Pace(1000)

@@ -50,17 +50,17 @@ from server.doors.replayed import JsonListener, replay_head
 from server.doors.rest_guard import as_json
 from server.drain import turn_away
 from server.encodings import Encoding
-from server.first_sight import first_sight
+from server.first_sight import Newcomer
 from server.frames import Batch, Frame
-from server.handshake import take_over
-from server.history import History, KlineQuery
-from server.history_requests import check_covered, check_symbol
+from server.history.klines import History, KlineQuery
+from server.history.requests import check_covered, check_symbol
 from server.hub import Hub
-from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
-from server.replays import Plan, Replays
+from server.replay.reader import Selection
+from server.replay.replays import Plan, Replays
 from server.traces import CommandTraces
-from server.websocket import WebSocket
+from server.transport.handshake import take_over
+from server.transport.websocket import WebSocket
 
 GREETING: Final = "Connected to Future Socket NATS server"
 """What document 001's clients are told, and may look for."""
@@ -278,11 +278,12 @@ class JsonDoor:
         """Join all streams and acknowledge; what was missed, and latest values, go out right behind it."""
         resent: list[Frame] = []
         recovered: dict[str, bool] = {}
+        newcomer = Newcomer(connection, request.since, snapshot=request.snapshot)
         for item in request.items:
             encoding = self._encodings[item.form]
             pace = request.pace if item.stream.is_state else None
             channel = self._hub.channel(item.stream)
-            sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
+            sight = newcomer.first_sight(channel, encoding)
             self._hub.join(connection, item.stream, encoding, pace, shown=sight.shown)
             encode = connection.groups[item.stream, encoding].encode
             frames = map(encode, [*sight.missed, *sight.snapshots])

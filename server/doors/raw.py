@@ -11,7 +11,7 @@ from server.connections import CloseReason, Connection
 from server.doors.heartbeat import Heartbeat
 from server.encodings import Encoding
 from server.frames import Batch, text_frame
-from server.websocket import WebSocket
+from server.transport.websocket import WebSocket
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from server.access.stays import Stay
 from server.delivery import Delivery
-from server.websocket import WebSocket
+from server.transport.websocket import WebSocket
 
 _MAX_BYTES: Final = 1024
 """What the client says is not heard."""

@@ -3,7 +3,7 @@
 from server.access.visitors import Grant
 from server.connections import Connection
 from server.hub import Hub
-from server.replays import Replays
+from server.replay.replays import Replays
 
 
 def renewed(connection: Connection, before: Grant, hub: Hub, replays: Replays) -> dict[str, object]:

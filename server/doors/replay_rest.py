@@ -12,9 +12,9 @@ from server.doors.rest_access import visitor_of
 from server.doors.rest_guard import as_json
 from server.doors.rest_query import check_single, whole_number
 from server.every import is_every
-from server.recording_reader import RecordingReader, Selection
-from server.recordings import Recording, Recordings
-from server.replay_requests import time_range
+from server.replay.reader import RecordingReader, Selection
+from server.replay.recordings import Recording, Recordings
+from server.replay.requests import time_range
 
 DEFAULT_ROWS: Final = 500
 MAX_ROWS: Final = 10_000

@@ -10,7 +10,7 @@ from server.doors.raw import RawConnection
 from server.doors.session import EngineSocket
 from server.encodings import Encoding
 from server.every import every_of
-from server.replays import Plan
+from server.replay.replays import Plan
 
 
 class ReplayedEncoding(Encoding):

@@ -24,8 +24,8 @@ from server.doors.rest_access import visitor_of
 from server.doors.rest_guard import as_json
 from server.doors.rest_query import check_single, whole_number
 from server.drain import Drain
-from server.history import DEFAULT_ROWS, History, KlineQuery
-from server.history_requests import check_covered, check_symbol
+from server.history.klines import DEFAULT_ROWS, History, KlineQuery
+from server.history.requests import check_covered, check_symbol
 from server.hub import Hub
 from server.liveness import Liveness
 from telemetry.exposition import Exposition

@@ -22,10 +22,10 @@ from server.doors.posts import HARD_LIMIT_BYTES, read_packets
 from server.doors.redundant import open_redundant
 from server.encodings import Encoding
 from server.frames import Batch, binary_frame, text_frame
-from server.handshake import take_over
-from server.http_answers import on_lost
 from server.inbox import Inbox
-from server.websocket import WebSocket
+from server.transport.answers import on_lost
+from server.transport.handshake import take_over
+from server.transport.websocket import WebSocket
 
 if TYPE_CHECKING:
     from server.doors.engine import EngineServer

@@ -37,16 +37,16 @@ from server.doors.socketio_connection import SocketIOConnection
 from server.doors.socketio_requests import Form, Rejection, Request, parse_request
 from server.drain import Leaver
 from server.every import every_of, is_every
-from server.first_sight import FirstSight, first_sight
+from server.first_sight import FirstSight, Newcomer
 from server.frames import Batch, Frame
 from server.groups import Pace
-from server.history import History
-from server.history_requests import check_covered, check_symbol, parse_kline_query
+from server.history.klines import History
+from server.history.requests import check_covered, check_symbol, parse_kline_query
 from server.hub import Hub
-from server.recording_reader import Selection
 from server.refusals import Refusal, refusal_of
-from server.replay_requests import parse_replay_wish, parse_stop
-from server.replays import Plan, Replays
+from server.replay.reader import Selection
+from server.replay.replays import Plan, Replays
+from server.replay.requests import parse_replay_wish, parse_stop
 from server.traces import CommandTraces
 
 PING_INTERVAL_S: Final = 25.0
@@ -262,12 +262,13 @@ class SocketIODoor:
         """Join all streams; what is shown first goes out right behind the answer, in whichever form that comes."""
         encoding = connection.encoding(request.form)
         has_snapshots = event.wants_ack and request.form is Form.FULL
+        newcomer = Newcomer(connection, request.since, snapshot=request.snapshot)
         subscribed = []
         resent: list[Frame] = []
         for item in request.items:
             pace = self._ticks if request.form is Form.ASSETS else request.pace if item.stream.is_state else None
             channel = self._hub.channel(item.stream)
-            sight = first_sight(connection, channel, encoding, request.since, snapshot=request.snapshot)
+            sight = newcomer.first_sight(channel, encoding)
             self._hub.join(connection, item.stream, encoding, pace, shown=sight.shown)
             # The latest values of ALL would make an acknowledgement of hundreds of kilobytes.
             in_entry = has_snapshots and not is_every(item.stream)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from server.cluster.figures import FiguresExchange
 from server.doors.admin import AdminDoor
-from server.figures import FiguresExchange
 from telemetry.families import counter, gauge
 
 

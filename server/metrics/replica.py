@@ -14,14 +14,14 @@ from server.doors.control_signing import Flaw
 from server.doors.json_ws import JsonDoor
 from server.doors.socketio import SocketIODoor
 from server.drain import Drain
-from server.history import History
+from server.history.klines import History
 from server.hub import Hub
 from server.liveness import Liveness
 from server.metrics.access import access_figures, quota_figures
 from server.metrics.fan_out import fan_out_figures
 from server.metrics.feed import arbitration_figures, feed_figures, resume_figures
 from server.metrics.requests import history_figures, replay_figures, rest_door_figures
-from server.replays import Replays
+from server.replay.replays import Replays
 from server.rest_cache import RestCache
 from telemetry.families import counter, gauge, labelled_counters, labelled_gauges
 

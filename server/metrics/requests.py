@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from server.doors.binance_rest import BinanceRestDoor
-from server.history import History
-from server.replays import Replays
+from server.history.klines import History
+from server.replay.replays import Replays
 from server.rest_cache import RestCache
 from telemetry.families import counter, gauge
 

@@ -14,8 +14,8 @@ from server.access.stays import Stay
 from server.access.visitors import Visitor
 from server.delivery import Delivery
 from server.frames import binary_frame, deflated_frame, text_frame
-from server.handshake import take_over
-from server.websocket import WebSocket
+from server.transport.handshake import take_over
+from server.transport.websocket import WebSocket
 from tests.support.quotas import wide_quotas
 
 MAX_BYTES = 16 * 1024 * 1024

@@ -11,8 +11,8 @@ from socketio.exceptions import ConnectionError as Refused
 
 from market.announcements import encode
 from market.figures import FIGURES_TOPIC
-from server import figures as figures_module
 from server.access.admin_login import AdminLogin
+from server.cluster import figures as figures_module
 from server.doors import admin as admin_module
 from server.doors.admin import AdminDoor
 from server.settings import ReplicaSettings

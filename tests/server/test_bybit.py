@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 
 from market.errors import MarketError
 from market.streams import Market
-from server.history import KlineQuery
+from server.history.klines import KlineQuery
 from tests.server.conftest import Client, Served
 from tests.server.json_client import JsonClient
 

@@ -7,7 +7,7 @@ import pytest
 
 from market.announcements import FEED_TOPIC, FeedStatus, Source, UpstreamFigures, encode
 from market.figures import FIGURES_TOPIC, MAX_FIGURES_BYTES, FeedFigures
-from server import figures as figures_module
+from server.cluster import figures as figures_module
 from tests.server.conftest import Client, Served, until
 from tests.server.test_cluster_view import figures
 

@@ -7,8 +7,8 @@ import pytest
 
 from market.announcements import FeedStatus, Source
 from market.figures import FeedFigures, GroupFigures, ReplicaFigures
-from server import cluster_view
-from server.cluster_view import (
+from server.cluster import view as cluster_view
+from server.cluster.view import (
     FORGOTTEN_AFTER_S,
     SILENT_AFTER_S,
     Sightings,

@@ -17,7 +17,7 @@ from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS
 from market.klines import LATEST_MS
 from market.streams import Kind, Market, StreamName
 from server.access.quota_settings import QuotaSettings
-from server.history import MAX_ROWS
+from server.history.klines import MAX_ROWS
 from server.replica import Replica
 from server.wishes import MAX_CURSORS, THROTTLES
 from tests.server.conftest import Served, replica_settings

@@ -16,9 +16,11 @@ from market.errors import Code, MarketError
 from market.intervals import FUTURES_INTERVALS, SPOT_INTERVALS, next_open_time, open_time
 from market.streams import BINANCE_MARKETS, Market
 from market.venue import RateLimited, Unreachable
-from server import flights, history_blocks, history_slots
+from server import flights
 from server.flights import Flights
-from server.history import MAX_TURNS, History, KlineQuery
+from server.history import blocks as history_blocks
+from server.history import slots as history_slots
+from server.history.klines import MAX_TURNS, History, KlineQuery
 from tests.server.conftest import until
 from tests.support.processes import Process, free_port
 

@@ -11,8 +11,8 @@ from binance.errors import BinanceError
 from market.errors import Code, MarketError
 from market.streams import Market
 from market.venue import RateLimited, RestError, Unreachable
-from server.history import MAX_TURNS, KlineQuery
-from server.history_requests import parse_kline_query
+from server.history.klines import MAX_TURNS, KlineQuery
+from server.history.requests import parse_kline_query
 from server.refusals import refusal_of
 from tests.bus.support import paused
 from tests.server.conftest import Client, Served, until

@@ -14,8 +14,8 @@ from market.errors import Code, MarketError
 from market.intervals import open_time
 from market.klines import BLOCK_ROWS, LATEST_MS
 from market.streams import BINANCE_MARKETS, Market
-from server import history_blocks
-from server.history import MAX_ROWS, History, KlineQuery
+from server.history import blocks as history_blocks
+from server.history.klines import MAX_ROWS, History, KlineQuery
 from tests.server.sparse_exchange import SparseExchange, answer, select, sparse_exchange
 
 MINUTE_MS = 60_000

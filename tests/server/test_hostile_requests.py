@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from server.http_log import http_log
+from server.transport.log import http_log
 from tests.server.conftest import Served
 
 

@@ -13,7 +13,7 @@ from server.access.visitors import Visitor
 from server.backlog import Backlog
 from server.connections import Connection
 from server.encodings import Encoding
-from server.first_sight import first_sight
+from server.first_sight import Newcomer
 from server.frames import Batch
 from server.groups import Pace
 from tests.server.conftest import Client, Served, serving, until
@@ -110,7 +110,7 @@ async def test_who_is_sent_everything_since_a_cursor_gets_it_exactly_once(
     first, *rest = setup.made(TRADES, b"1", b"2", b"3")
     setup.hub.deliver([first, *rest])
     channel = setup.hub.channel(TRADES)
-    sight = first_sight(client, channel, encoding, {TRADES: first.cursor}, snapshot=True)
+    sight = Newcomer(client, {TRADES: first.cursor}, snapshot=True).first_sight(channel, encoding)
     assert (sight.missed, sight.recovered) == (rest, True)
     setup.hub.join(client, TRADES, encoding, shown=sight.shown)
     await setup.publish(TRADES, b"4")
@@ -123,7 +123,7 @@ async def test_a_cursor_that_leads_nowhere_takes_nothing_away(setup: Setup) -> N
     await setup.join(lagging, TRADES, encoding)
     await setup.publish(TRADES, b"1")
     setup.hub.deliver(setup.made(TRADES, b"2"))
-    sight = first_sight(lagging, setup.hub.channel(TRADES), encoding, {TRADES: 99}, snapshot=True)
+    sight = Newcomer(lagging, {TRADES: 99}, snapshot=True).first_sight(setup.hub.channel(TRADES), encoding)
     assert sight.recovered is False
     setup.hub.join(lagging, TRADES, encoding, shown=sight.shown)
     assert lagging.read() == [b"1", b"2"]
@@ -159,7 +159,7 @@ async def test_a_cursor_of_one_symbol_takes_nothing_away_of_the_others_in_all(li
     await listed.publish(ETH_TRADES, b"e1")
     listed.hub.deliver([*missed[1:], *listed.made(ETH_TRADES, b"e2")])
     since = {TRADES: first.cursor}
-    sight = first_sight(lagging, listed.hub.channel(EVERY_TRADE), encoding, since, snapshot=True)
+    sight = Newcomer(lagging, since, snapshot=True).first_sight(listed.hub.channel(EVERY_TRADE), encoding)
     assert (sight.missed, sight.shown) == (missed, {TRADES})
     listed.hub.join(lagging, EVERY_TRADE, encoding, shown=sight.shown)
     assert lagging.read() == [b"e1", b"e2"]
@@ -175,7 +175,7 @@ async def test_who_adds_a_symbol_to_all_with_a_cursor_gets_what_follows_it_exact
     await turn()
     await listed.hub.prepare([TRADES])
     listed.hub.deliver(missed[1:])
-    sight = first_sight(lagging, listed.hub.channel(TRADES), encoding, {TRADES: first.cursor}, snapshot=True)
+    sight = Newcomer(lagging, {TRADES: first.cursor}, snapshot=True).first_sight(listed.hub.channel(TRADES), encoding)
     listed.hub.join(lagging, TRADES, encoding, shown=sight.shown)
     listed.hub.release([TRADES])
     assert (sight.missed, lagging.read()) == (missed, [])
@@ -192,7 +192,7 @@ async def test_a_snapshot_replaces_the_pending_value_and_without_one_that_still_
         await setup.join(one, TICKER, encoding)
     setup.hub.deliver(setup.made(TICKER, b"1"))
     for one in (reader, lagging):
-        sight = first_sight(one, setup.hub.channel(TICKER), encoding, {}, snapshot=snapshot)
+        sight = Newcomer(one, {}, snapshot=snapshot).first_sight(setup.hub.channel(TICKER), encoding)
         assert len(sight.snapshots) == snapshot
         setup.hub.join(one, TICKER, encoding, shown=sight.shown)
     assert reader.texts == ([] if snapshot else [b"1"])
@@ -278,6 +278,45 @@ async def test_socketio_subscribing_again_with_a_cursor_brings_what_follows_it_o
     await until(lambda: len(client.named("trade")) >= 3, "all")
     assert [body["cursor"] for body in client.named("trade")] == [2, 3, 4]
     await client.io.disconnect()
+
+
+BOTH_ORDERS = pytest.mark.parametrize(
+    "streams", [["*@trade", "btcusdt@trade"], ["btcusdt@trade", "*@trade"]], ids=["all first", "by name first"]
+)
+
+
+@BOTH_ORDERS
+async def test_socketio_naming_all_and_one_of_them_with_a_cursor_brings_what_was_missed_once(
+    slow_turning: Served, streams: list[str]
+) -> None:
+    client, keeper = Client(), Client()
+    for one in (client, keeper):
+        await one.connect(slow_turning.url, "websocket")
+    await keeper.call("subscribe", ASK)
+    await slow_turning.publish("btcusdt@trade", count=3)
+    answer = await client.call("subscribe", {"streams": streams, "since": {"btcusdt@trade": 1}})
+    assert [entry["recovered"] for entry in answer["subscribed"]] == [True, True]
+    await slow_turning.publish("btcusdt@trade")
+    await until(lambda: len(client.named("trade")) >= 3, "all")
+    assert [body["cursor"] for body in client.named("trade")] == [2, 3, 4]
+    for one in (client, keeper):
+        await one.io.disconnect()
+
+
+@BOTH_ORDERS
+async def test_json_naming_all_and_one_of_them_with_a_cursor_brings_what_was_missed_once(
+    slow_turning: Served, streams: list[str]
+) -> None:
+    keep: dict[str, Any] = {"type": "subscribe", "rawStreams": ["btcusdt@trade"]}
+    request: dict[str, Any] = {"type": "subscribe", "rawStreams": streams, "since": {"btcusdt@trade": 1}}
+    async with json_client(slow_turning.url) as keeper, json_client(slow_turning.url) as client:
+        await keeper.ask("subscribed", **keep)
+        for number in range(3):
+            await slow_turning.publish("btcusdt@trade", b'{"t":%d}' % number)
+        await client.ask("subscribed", **request)
+        await slow_turning.publish("btcusdt@trade", b'{"t":3}')
+        await client.ask("subscribed", **keep)
+        assert [message["data"]["t"] for message in client.of_stream("btcusdt@trade")] == [1, 2, 3]
 
 
 async def test_json_subscribing_again_amid_messages_loses_none(slow_turning: Served) -> None:

@@ -24,7 +24,7 @@ from server.access.visitors import Visitor
 from server.connections import Connection
 from server.delivery import HIGH_WATER_BYTES, Delivery, Outbox
 from server.encodings import Encoding
-from server.first_sight import first_sight
+from server.first_sight import Newcomer
 from server.frames import Batch
 from server.hub import Hub
 
@@ -296,7 +296,7 @@ class World:
     @staticmethod
     def _join(client: Client, hub: Hub, wish: StreamName, since: dict[StreamName, int]) -> None:
         channel = hub.channel(wish)
-        sight = first_sight(client, channel, NUMBERS, since, snapshot=True)
+        sight = Newcomer(client, since, snapshot=True).first_sight(channel, NUMBERS)
         hub.join(client, wish, NUMBERS, shown=sight.shown)
         parts = {part.stream for part in channel.parts}
         client.note_subscribed(wish, {s: since[s] if s in sight.shown else 0 for s in since if s in parts})

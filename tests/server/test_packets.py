@@ -7,8 +7,8 @@ from socketio.packet import Packet as StockPacket
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from server.client_frames import whole_message
 from server.doors.packets import Json, decode_packet
+from server.transport.client_frames import whole_message
 
 MAX_BYTES = 1000
 firsts = st.sampled_from([0x81, 0x82]) | st.integers(0, 255)

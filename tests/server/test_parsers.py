@@ -21,8 +21,8 @@ from server.connections import MAX_STREAMS
 from server.doors.json_messages import ClientMessage, read_message
 from server.doors.msgpack import decode_packet
 from server.doors.socketio_requests import Request, parse_request
-from server.history_requests import parse_kline_query
-from server.replay_requests import parse_replay_wish
+from server.history.requests import parse_kline_query
+from server.replay.requests import parse_replay_wish
 from server.venues import Venues
 
 SEVERE = st.text(st.characters(codec=None))

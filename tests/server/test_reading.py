@@ -11,7 +11,7 @@ from server.access.quota_settings import QuotaSettings
 from server.access.quotas import Quotas
 from server.access.visitors import Visitor
 from server.delivery import HIGH_WATER_BYTES, Delivery
-from server.websocket import WebSocket
+from server.transport.websocket import WebSocket
 from tests.server.conftest import until
 
 MUCH = bytes(16 * HIGH_WATER_BYTES)

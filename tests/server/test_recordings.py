@@ -10,9 +10,9 @@ from market.errors import Code, MarketError
 from market.klines import LATEST_MS
 from market.messages import Message
 from market.streams import StreamName
-from server import recording_reader as reader_module
-from server.recording_reader import RecordingReader, Selection
-from server.recordings import Recordings
+from server.replay import reader as reader_module
+from server.replay.reader import RecordingReader, Selection
+from server.replay.recordings import Recordings
 from tests.server.stored import START, Row, mixed, store, trades
 from tests.support.processes import RECORDINGS
 

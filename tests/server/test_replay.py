@@ -15,8 +15,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from market.streams import StreamName
-from server import replays as replays_module
-from server.recording_reader import RecordingReader
+from server.replay import replays as replays_module
+from server.replay.reader import RecordingReader
 from tests.market.samples import sample
 from tests.server.conftest import Client, Served, until
 from tests.server.json_client import JsonClient, json_client

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from server import recording_reader as reader_module
 from server.doors import replay_rest as rest_module
+from server.replay import reader as reader_module
 from tests.server.conftest import Served
 from tests.server.stored import START, mixed, store, trade, trades
 

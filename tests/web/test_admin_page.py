@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from market.announcements import FEED_TOPIC, FeedStatus, Source, UpstreamFigures, encode
 from market.figures import FIGURES_TOPIC, FeedFigures, GroupFigures, StreamFigures
-from server import cluster_view
+from server.cluster import view as cluster_view
 from tests.server.conftest import Client, Served, exchange, served
 from tests.server.test_cluster_view import figures
 from tests.web.accessibility import violations

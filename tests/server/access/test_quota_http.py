@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from bus import open_bus
-from server import http_server
 from server.access import quotas as quotas_module
 from server.replica import Replica
+from server.transport import server as http_server
 from tests.server.access.attackers import Wire, error_of, refused, wire
 from tests.server.conftest import Client, Served, replica_settings, until
 from tests.support.processes import Process

@@ -14,7 +14,7 @@ from market.errors import Code, MarketError
 from market.klines import BLOCK_ROWS, LATEST_MS, Row, Stretch, block_number, encode_rows
 from market.streams import INTERVALS, Market
 from market.venue import VenueRest
-from server.history_blocks import HEAD_ROWS, Blocks, Series
+from server.history.blocks import HEAD_ROWS, Blocks, Series
 
 DEFAULT_ROWS: Final = 500
 MAX_ROWS: Final = 10_000

@@ -2,7 +2,7 @@
 
 A request's head must be whole within a time and of a size, an address may hold only so many
 connections, one that idles is closed, bodies are never inflated, and what is no HTTP is refused in JSON.
-With server/handshake.py and server/http_answers.py the places that touch the insides of aiohttp;
+With server/transport/handshake.py and server/transport/answers.py the places that touch the insides of aiohttp;
 tests/server/access/test_quota_http.py fails loudly when a release changes what this relies on.
 """
 
@@ -20,7 +20,7 @@ from server.access.over_quota import Reason
 from server.access.quotas import Quotas
 from server.addresses import ProxyPolicy
 from server.deadlines import Deadlines
-from server.http_log import http_log
+from server.transport.log import http_log
 
 KEEP_ALIVE_S: Final = 75.0
 """How long a connection may idle between two requests, in s; longer than Nginx keeps its own (60 s)."""

@@ -1,6 +1,6 @@
 """HTTP answers that aiohttp need not build: what was taken over, and ready bytes in one write.
 
-With server/handshake.py the place that touches the insides of aiohttp; tests/server/test_engine.py
+With server/transport/handshake.py the place that touches the insides of aiohttp; tests/server/test_engine.py
 fails loudly when a release changes what this relies on. Source: RFC 9110; RFC 9112.
 """
 

@@ -9,8 +9,8 @@ import structlog
 
 from market.errors import Code, MarketError
 from market.messages import Message
-from server.recording_reader import RecordingReader, Selection
-from server.recordings import Recording, Recordings
+from server.replay.reader import RecordingReader, Selection
+from server.replay.recordings import Recording, Recordings
 
 MAX_PER_CLIENT: Final = 2
 MAX_PER_REPLICA: Final = 32

@@ -6,7 +6,7 @@ from market.errors import Code, MarketError
 from market.streams import ALL, ARRAY, Kind, Market, StreamName
 from server.access.visitors import Grant
 from server.catalogs import Catalogs
-from server.history import DEFAULT_ROWS, KlineQuery
+from server.history.klines import DEFAULT_ROWS, KlineQuery
 from server.shapes import in_words
 
 

@@ -16,7 +16,7 @@ from market.klines import BLOCK_ROWS, PROOF_ROWS, Row, Stretch, block_start, dec
 from market.streams import Market
 from market.venue import Unreachable, VenueRest
 from server.flights import Flights
-from server.history_slots import Slots
+from server.history.slots import Slots
 
 OPEN_S: Final = 1.0
 """How long open candles are given again, in s."""

@@ -1,7 +1,7 @@
 """The server's end of one WebSocket after its handshake: callbacks only, nothing kept for an idle client.
 
 No task, queue, stream reader or compressor lives per connection. Incoming frames that are not of the
-commonest shape (server/client_frames.py) are parsed by the sans-I/O core of `websockets`, which is made
+commonest shape (server/transport/client_frames.py) are parsed by the sans-I/O core of `websockets`, which is made
 when such a frame comes and let go when it was whole.
 """
 
@@ -17,9 +17,9 @@ from websockets.protocol import Protocol as Parser
 from websockets.protocol import Side, State
 
 from server.access.stays import Stay, Verdict
-from server.client_frames import whole_message
 from server.connections import CloseReason
 from server.delivery import Delivery, Outbox
+from server.transport.client_frames import whole_message
 
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long a client may take to answer our close frame, in s."""

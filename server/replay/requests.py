@@ -9,7 +9,7 @@ import msgspec
 
 from market.errors import Code, MarketError
 from market.klines import LATEST_MS
-from server.replays import MAX_SPEED
+from server.replay.replays import MAX_SPEED
 
 
 class ReplayWish(NamedTuple):

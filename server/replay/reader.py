@@ -16,7 +16,7 @@ from market.messages import Message
 from market.payloads import BOOK_SNAPSHOT
 from market.streams import Kind, StreamName
 from server.every import every_of
-from server.recordings import Recording, Recordings
+from server.replay.recordings import Recording, Recordings
 
 STEP_BYTES: Final = 256 * 1024
 """Bytes of lines that one turn of the thread reads: some 2 ms."""

@@ -1,6 +1,6 @@
 """The WebSocket handshake: aiohttp routes the request, then its transport is ours.
 
-With server/http_answers.py the place that touches the insides of aiohttp; tests/server/test_engine.py
+With server/transport/answers.py the place that touches the insides of aiohttp; tests/server/test_engine.py
 fails loudly when a release changes what this relies on. Source: RFC 6455, 4.2; RFC 7692, 7.1.
 """
 
@@ -17,8 +17,8 @@ from websockets.exceptions import InvalidHandshake
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.headers import parse_extension
 
-from server.http_answers import Taken
-from server.websocket import WebSocket
+from server.transport.answers import Taken
+from server.transport.websocket import WebSocket
 
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 

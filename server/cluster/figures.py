@@ -17,7 +17,7 @@ from bus.base import Bus
 from bus.loglimit import LogLimit
 from market.announcements import REPEAT_S, FeedStatus, Source, encode
 from market.figures import FIGURES_TOPIC, MAX_FIGURES_BYTES, TOP_STREAMS, ReplicaFigures, StreamFigures
-from server.cluster_view import Sighting, Sightings
+from server.cluster.view import Sighting, Sightings
 from server.delivery import Delivery
 from server.drain import Drain
 from server.hub import Hub

@@ -1,0 +1,1 @@
+"""Historical candles for all doors: selected as Binance selects them, fetched once, kept in blocks."""

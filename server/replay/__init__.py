@@ -1,0 +1,1 @@
+"""Stored recordings: which there are, reading them, and sending them to one client."""

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket below the doors: the server, the handshake, and one connection after it."""

@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ _SLOW = ["chaos", "system", "web", "clients", "js_client", "docs", "deploy"]
 
 # Every process of a test ends at once when it is told to; what tests a drain says so.
 os.environ["DRAIN_SECONDS"] = "0"
+
+# A job in the background of a shell ignores Ctrl-C, and so would everything that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

@@ -86,8 +86,6 @@ def test_a_server_that_does_not_start_is_an_error_that_says_why(ground: Ground) 
 
 
 def test_ctrl_c_ends_everything_that_was_started() -> None:
-    # A job in the background of a shell ignores SIGINT, and so would everything that it starts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "loadtest.bench"]
     with subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "QUICK": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE

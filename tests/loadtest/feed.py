@@ -39,9 +39,9 @@ class Feed:
         """Publish until cancelled."""
         while True:
             now_ms = time.time_ns() // 1_000_000
-            await self._served.publisher.publish(list(self._messages(now_ms)))
+            messages, self.leave_out = self._messages(now_ms), False
+            await self._served.publisher.publish(messages)
             self.number += 1
-            self.leave_out = False
             await asyncio.sleep(0.02)
 
     def _messages(self, now_ms: int) -> list[Message]:

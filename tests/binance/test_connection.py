@@ -200,8 +200,8 @@ async def test_an_exchange_that_answers_nothing_is_left_for_a_new_connection(
     wire.answers = False
     connection = feed.connect(TRADE)
     await until(lambda: len(wire.clients) == 2, "a second connection")
-    assert feed.troubles[Trouble.REPLY_TIMEOUT] == 2
-    assert feed.troubles[Trouble.UNANSWERED] == 1
+    assert feed.troubles[Trouble.REPLY_TIMEOUT] >= 2
+    assert feed.troubles[Trouble.UNANSWERED] >= 1
     wire.answers = True
     await until(lambda: connection.confirmed == {"btcusdt@trade"}, "confirmed")
 

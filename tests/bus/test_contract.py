@@ -95,7 +95,8 @@ async def test_what_is_published_right_after_subscribe_returned_arrives(open_end
     for stream in streams:
         await receiver.subscribe([stream])
         await sender.publish([message(stream)])
-    assert [m.stream for m in await inbox.holds(50)] == streams
+    # There is no order between streams.
+    assert sorted(str(m.stream) for m in await inbox.holds(50)) == sorted(map(str, streams))
 
 
 async def test_an_unsubscribed_stream_stops(open_end: OpenEnd) -> None:
@@ -199,7 +200,7 @@ async def test_values_are_kept_for_all_ends_in_the_order_asked_for(open_end: Ope
 
 async def test_a_value_lives_as_long_as_its_put_says(open_end: OpenEnd) -> None:
     end = await open_end()
-    await end.put({"last:a": b"1"}, ttl_s=1)
+    await end.put({"last:a": b"1"}, ttl_s=3)
     await end.put({"last:b": b"2"}, ttl_s=3600)
     assert await end.get(["last:a", "last:b"]) == [b"1", b"2"]
 
@@ -240,7 +241,7 @@ async def test_ends_that_spend_at_once_never_exceed_the_limit(open_end: OpenEnd)
 @pytest.mark.parametrize("bus_url", BUSES_WITH_BUDGETS, indirect=True)
 async def test_a_total_ends_with_its_time_however_often_it_grew(open_end: OpenEnd) -> None:
     end = await open_end()
-    await end.spend("weight:a", 10, 20, 1)
+    await end.spend("weight:a", 10, 20, 3)
     await end.spend("weight:a", 10, 20, 3600)
 
     async def ended() -> bool:

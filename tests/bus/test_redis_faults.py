@@ -170,10 +170,10 @@ async def test_a_verb_under_way_when_the_server_hangs_ends_without_an_error(
 async def test_a_process_that_stood_still_itself_keeps_its_connection(
     redis: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_link, "PING_INTERVAL_S", 0.05)
+    monkeypatch.setattr(redis_link, "PING_INTERVAL_S", 0.2)
     async with end_on(redis) as end:
         await connected(end)
-        time.sleep(0.05 * redis_link.SILENT_PINGS_MAX * 3)  # noqa: ASYNC251 # this is the standstill
+        time.sleep(0.2 * redis_link.SILENT_PINGS_MAX * 3)  # noqa: ASYNC251 # this is the standstill
         async with admin_of(redis) as admin:
             before = await pings_of(admin)
 

@@ -25,7 +25,7 @@ async def test_a_stock_client_on_polling_gets_an_answer_to_each_of_forty_events(
 
 
 async def test_an_upgrade_that_takes_too_long_is_given_up_and_polling_goes_on(http: aiohttp.ClientSession) -> None:
-    async with our_servers(LONG, upgrade_timeout_s=0.2) as ours:
+    async with our_servers(LONG, upgrade_timeout_s=0.6) as ours:
         sid = await opened(http, ours.engine)
         for packets in ([], ["2probe"]):
             async with http.ws_connect(websocket(ours.engine, sid)) as ws:
@@ -38,7 +38,7 @@ async def test_an_upgrade_that_takes_too_long_is_given_up_and_polling_goes_on(ht
             for packet in ("2probe", "5"):
                 await ws.send_str(packet)
             assert await next_text(ws) == "3probe"
-            await asyncio.sleep(0.3)  # a finished upgrade is not given up when its time is over
+            await asyncio.sleep(0.8)  # a finished upgrade is not given up when its time is over
             await ws.send_str("4hello")
             assert await next_text(ws) == "4hello"
 

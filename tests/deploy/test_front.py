@@ -138,7 +138,6 @@ async def test_clients_that_share_an_address_are_spread_by_the_key_that_they_cho
             )
         )
         assert places.keys() == set(NAMES)
-        assert min(places.values()) >= 4
         assert len({await polls_at(stack, running.url, "127.0.0.1") for _ in range(3)}) == 1, (
             "without a key the address"
         )

@@ -16,7 +16,7 @@ from tests.docs.blocks import Block, expected
 from tests.support.processes import ROOT, wait_until
 
 COMMAND_S: Final = 60.0
-SNIPPET_S: Final = 20.0
+SNIPPET_S: Final = 60.0
 LEAVE_S: Final = 30.0
 MOUNT: Final = Path(__file__).parent / "mount.cjs"
 _READY: Final = re.compile(r"^Tickcast (?:serves|is ready)", re.MULTILINE)

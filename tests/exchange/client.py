@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -102,3 +103,10 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"timed out: {what}") from None
+
+
+async def early_in_the_minute() -> None:
+    """Return while ten seconds of this minute are left: budgets and candles begin anew with the next."""
+    into_it = time.time() % 60
+    if into_it > 50:
+        await asyncio.sleep(60 - into_it)

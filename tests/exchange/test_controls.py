@@ -59,7 +59,10 @@ async def test_skipped_messages_are_missing_and_no_others(client: Client) -> Non
     socket = await client.socket("/ws/btcusdt@trade")
     before = (await receive(socket))["t"]
     await client.control("skip", market="spot", stream="btcusdt@trade", count=2)
-    ids = [before] + [(await receive(socket))["t"] for _ in range(12)]
+    ids = [before, (await receive(socket))["t"]]
+    while ids[-1] == ids[-2] + 1:
+        ids.append((await receive(socket))["t"])
+    ids += [(await receive(socket))["t"] for _ in range(10)]
     gaps = [following - number for number, following in itertools.pairwise(ids) if following != number + 1]
     assert gaps == [3]
 

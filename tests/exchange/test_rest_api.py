@@ -2,7 +2,7 @@
 
 from binance.budget import Budget
 from market.streams import Market
-from tests.exchange.client import Client, receive_until
+from tests.exchange.client import Client, early_in_the_minute, receive_until
 
 
 async def test_the_last_row_is_the_candle_that_the_stream_shows(client: Client) -> None:
@@ -18,6 +18,7 @@ async def test_the_last_row_is_the_candle_that_the_stream_shows(client: Client) 
 
 
 async def test_tickers_agree_with_klines_and_trades(client: Client) -> None:
+    await early_in_the_minute()
     ticker = await client.get("/api/v3/ticker/24hr", symbol="BTCUSDT")
     assert list(ticker)[:5] == ["symbol", "priceChange", "priceChangePercent", "weightedAvgPrice", "prevClosePrice"]
     assert float(ticker["bidPrice"]) < float(ticker["askPrice"])

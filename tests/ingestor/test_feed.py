@@ -15,6 +15,7 @@ from binance.settings import stand_in
 from bus.memory import MemoryBroker, MemoryBus
 from exchange.server import Exchange
 from exchange.settings import ExchangeServerSettings
+from ingestor import demand as demand_module
 from ingestor.service import Ingestor
 from ingestor.settings import IngestorSettings
 from market.announcements import DEMAND_TOPIC, Demand, encode
@@ -30,6 +31,12 @@ Open = Callable[..., Awaitable[str]]
 class _Line(msgspec.Struct):
     conn: str
     raw: msgspec.Raw
+
+
+@pytest.fixture(autouse=True)
+def _demand_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is demanded here is demanded once."""
+    monkeypatch.setattr(demand_module, "LEASE_S", 60.0)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from binance.recordings import members, read
 from bus.memory import MemoryBroker, MemoryBus
+from ingestor import demand as demand_module
 from ingestor import recorder as recorder_module
 from ingestor.recorder import Recorder
 from ingestor.service import Ingestor
@@ -28,6 +29,12 @@ MARK = StreamName.parse("futures:btcusdt@markPrice")
 @pytest.fixture(autouse=True)
 def _flush_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "FLUSH_S", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def _demand_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is demanded here is demanded once."""
+    monkeypatch.setattr(demand_module, "LEASE_S", 60.0)
 
 
 def trades(first: int, count: int, filler: int = 0) -> list[Message]:

@@ -87,6 +87,7 @@ async def test_a_stream_that_nobody_wants_any_more_is_unsubscribed(
 async def test_a_replica_that_falls_silent_loses_its_lease(
     wire: WireServer, ingestor: Ingestor, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await until(lambda: wire.names, "it carries its default")
     monkeypatch.setattr(demand_module, "LEASE_S", 0.5)
     await replica.want(str(TRADE))
     await until(lambda: "btcusdt@trade" in wire.names, "subscribed")
@@ -96,6 +97,7 @@ async def test_a_replica_that_falls_silent_loses_its_lease(
 async def test_leases_outlive_a_bus_that_is_away(
     wire: WireServer, ingestor: Ingestor, replica: Replica, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await until(lambda: wire.names, "it carries its default")
     monkeypatch.setattr(demand_module, "LEASE_S", 0.6)
     await replica.want(str(TRADE))
     await until(lambda: "btcusdt@trade" in wire.names, "subscribed")

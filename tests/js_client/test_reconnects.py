@@ -71,6 +71,7 @@ def test_a_client_whose_replica_dies_goes_on_at_the_other_without_a_loss_or_a_do
         assert client.lines("status")[-1].split()[0].decode() != replica
         wait_for_more(client, TRADES, 20)
         wait_for_more(client, TICKER, 1)
+        wait_until(lambda: client.lines("book")[-1:] == [IN_SYNC], "the book is in sync again")
         books = client.lines("book")
         assert STALE in books
         assert set(books[books.index(STALE) + 1 :]) == {IN_SYNC}

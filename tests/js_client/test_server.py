@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.support.processes import ROOT, free_port, tickcast, wait_until
+from tests.support.processes import ROOT, free_port, tickcast, wait_until, whole_lines
 
 HERE: Final = Path(__file__).parent
 PACKAGE: Final = ROOT / "clients" / "js"
@@ -108,8 +108,8 @@ def test_a_component_of_document_002_renders_prices_until_it_is_unmounted(url: s
     output = tmp_path / "shown"
 
     def shown() -> list[dict[str, Any]]:
-        lines = output.read_text().splitlines()
-        return [json.loads(line.removeprefix("shown ")) for line in lines if line.startswith("shown {")]
+        lines = whole_lines(output)
+        return [json.loads(line.removeprefix(b"shown ")) for line in lines if line.startswith(b"shown {")]
 
     with output.open("wb") as log:
         page = subprocess.Popen(
@@ -120,7 +120,7 @@ def test_a_component_of_document_002_renders_prices_until_it_is_unmounted(url: s
             cwd=ROOT,
         )
     try:
-        wait_until(lambda: len({str(prices.get("ETHUSDT")) for prices in shown()}) >= 3, f"prices in {output}")
+        wait_until(lambda: len({str(prices.get("ETHUSDT")) for prices in shown()}) >= 3, f"prices in {output}", 60)
         last = shown()[-1]
         assert set(last) == {"BTCUSDT", "ETHUSDT"}
         for symbol, price in last.items():
@@ -131,7 +131,7 @@ def test_a_component_of_document_002_renders_prices_until_it_is_unmounted(url: s
         page.stdin.flush()
         wait_until(lambda: set(shown()[-1]) == {"SOLUSDT"}, f"the other symbol alone in {output}")
         page.stdin.close()
-        assert page.wait(timeout=10) == 0, output.read_text()
+        assert page.wait(timeout=30) == 0, output.read_text()
         wait_until(lambda: subscriptions(url) == 0, "unmounting unsubscribes")
     finally:
         page.kill()

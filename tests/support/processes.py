@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+import httpx
+
 from deploy import programs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,13 +46,20 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
-    """Return as soon as `condition` holds; fail with `what` after `timeout_s`."""
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Return as soon as `condition` holds, and who is asked for it answers; fail with `what` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not _holds(condition):
         if time.monotonic() > deadline:
             raise AssertionError(f"timed out after {timeout_s} s: {what}")
         time.sleep(0.02)
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except httpx.TransportError:
+        return False
 
 
 def accepts(port: int) -> bool:
@@ -58,6 +67,11 @@ def accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
         return True
     return False
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that somebody writes now: the last one only once it is whole."""
+    return path.read_bytes().rpartition(b"\n")[0].splitlines()
 
 
 class Process:
@@ -92,11 +106,15 @@ class Process:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(self.command, stdout=log, stderr=log, env=self._env, cwd=ROOT)
         child = self._child
-        wait_until(
-            lambda: not self.port or accepts(self.port) or child.poll() is not None,
-            f"{self.command} does not listen on {self.port}; its log: {self.log}",
-            timeout_s,
-        )
+        try:
+            wait_until(
+                lambda: not self.port or accepts(self.port) or child.poll() is not None,
+                f"{self.command} does not listen on {self.port}; its log: {self.log}",
+                timeout_s,
+            )
+        except BaseException:
+            self.kill()
+            raise
         if child.poll() is not None:
             raise AssertionError(f"{self.command} ended with {child.returncode}:\n{self.log.read_text()[-2000:]}")
 

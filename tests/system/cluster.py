@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 
 from deploy.plan import BusServer, cluster_plan
-from tests.support.processes import ROOT, Process, free_port, wait_until
+from tests.support.processes import ROOT, Process, free_port, wait_until, whole_lines
 
 
 class Cluster:
@@ -67,7 +67,7 @@ class Cluster:
 
     def health(self, replica_port: int) -> dict[str, Any]:
         """`/health` of one replica."""
-        answer = httpx.get(f"http://127.0.0.1:{replica_port}/health", timeout=2).json()
+        answer = httpx.get(f"http://127.0.0.1:{replica_port}/health", timeout=10).json()
         return dict(answer)
 
     def control(self, action: str, body: Mapping[str, Any]) -> None:
@@ -80,10 +80,7 @@ class Cluster:
             process.stop()
 
     def _is_fed(self) -> bool:
-        try:
-            return all(self.health(port)["status"] == "healthy" for port in self.replica_ports)
-        except httpx.TransportError:
-            return False
+        return all(self.health(port)["status"] == "healthy" for port in self.replica_ports)
 
 
 def ingestor_metric(cluster: Cluster, sample: str) -> list[float]:
@@ -91,7 +88,7 @@ def ingestor_metric(cluster: Cluster, sample: str) -> list[float]:
     found = []
     for name, process in cluster.processes.items():
         if name.startswith("ingestor"):
-            text = httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=2).text
+            text = httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=10).text
             lines = [line for line in text.splitlines() if line.startswith(f"tickcast_{sample} ")]
             found += [float(line.rpartition(" ")[2]) for line in lines]
     return found
@@ -121,7 +118,7 @@ class NodeClient:
     def lines(self, kind: str) -> list[bytes]:
         """What the script printed as `<kind> <rest>`, the rests."""
         head = kind.encode() + b" "
-        return [line[len(head) :] for line in self._log.read_bytes().splitlines() if line.startswith(head)]
+        return [line[len(head) :] for line in whole_lines(self._log) if line.startswith(head)]
 
     def wait_for(self, kind: str, count: int = 1, timeout_s: float = 20) -> list[bytes]:
         """Return the lines of `kind` once there are `count` of them."""

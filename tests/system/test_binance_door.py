@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.processes import wait_until
 from tests.system.cluster import Cluster
-from tests.system.test_recording import recorded_payloads
+from tests.system.test_recording import begin_with_silence, recorded_payloads
 
 LINES = 6_000
 STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
-QUIET_S = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +28,28 @@ def recording(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return short
 
 
-async def _drain(socket: ClientConnection, received: list[bytes]) -> None:
-    """Keep everything until nothing has come for a while after something had."""
-    while True:
-        try:
-            async with asyncio.timeout(QUIET_S if received else 30):
-                received.append(await socket.recv(decode=False))
-        except TimeoutError:
-            return
+async def _hear(socket: ClientConnection, ends: list[bytes]) -> list[bytes]:
+    """Everything, until each of `ends` has come."""
+    received = []
+    async with asyncio.timeout(60):
+        while ends:
+            frame = await socket.recv(decode=False)
+            received.append(frame)
+            ends = [end for end in ends if end not in frame]
+    return received
 
 
 def _status(cluster: Cluster) -> dict[str, Any]:
     return dict(httpx.get(f"http://127.0.0.1:{cluster.exchange_port}/control/status").json())
 
 
-async def _collect(cluster: Cluster) -> dict[str, list[bytes]]:
-    """What each form of connection received of the recording, played once more from its beginning."""
+async def _collect(cluster: Cluster, play: Callable[[], None], ends: dict[str, bytes]) -> dict[str, list[bytes]]:
+    """What each form of connection received, until these payloads, of a recording that is played once all listen."""
     paths = {
         "raw": "/ws/btcusdt%40trade",
         "raw of the other replica": "/spot/ws/btcusdt@trade",
         "combined": f"/stream?streams={'/'.join(STREAMS)}",
     }
-    received: dict[str, list[bytes]] = {form: [] for form in paths}
     # Nginx sends each /24 to one replica.
     sources = {form: ("127.0.2.1" if "other" in form else "127.0.1.1", 0) for form in paths}
     base = cluster.url.replace("http", "ws", 1)
@@ -59,22 +59,33 @@ async def _collect(cluster: Cluster) -> dict[str, list[bytes]]:
     }
     wanted = {f"spot:{stream}" for stream in STREAMS}
     await asyncio.to_thread(wait_until, lambda: wanted <= set(_status(cluster)["streams"]), "subscribed upstream")
-    await asyncio.to_thread(cluster.control, "replay", {"action": "restart"})
-    await asyncio.gather(*(_drain(socket, received[form]) for form, socket in sockets.items()))
+    await asyncio.to_thread(play)
+    heard = await asyncio.gather(
+        *(
+            _hear(socket, [*ends.values()] if form == "combined" else [ends[STREAMS[0]]])
+            for form, socket in sockets.items()
+        )
+    )
     for socket in sockets.values():
         await socket.close()
-    return received
+    return dict(zip(sockets, heard, strict=True))
 
 
 @pytest.mark.timeout(180)
 def test_recorded_payloads_reach_binance_clients_byte_for_byte_through_nginx(recording: Path, tmp_path: Path) -> None:
+    payloads = {stream: recorded_payloads(recording, stream) for stream in STREAMS}
+    whole = begin_with_silence(recording)
     settings = {"REPLAY_SPEED": "10", "REPLAY_LOOP": "false"}
     with Cluster(tmp_path, f"replay:{recording}", settings) as cluster:
-        received = asyncio.run(_collect(cluster))
+
+        def play() -> None:
+            recording.write_bytes(gzip.compress(whole, 1))
+            cluster.control("replay", {"action": "restart"})
+
+        received = asyncio.run(_collect(cluster, play, {stream: payloads[stream][-1] for stream in STREAMS}))
         status = _status(cluster)
         klines = httpx.get(f"{cluster.url}/api/v3/klines", params={"symbol": "BTCUSDT", "interval": "1m", "limit": 1})
         refusal = httpx.get(f"{cluster.url}/fapi/v1/klines", params={"symbol": "NOPEUSDT", "interval": "1m"})
-    payloads = {stream: recorded_payloads(recording, stream) for stream in STREAMS}
     combined = {
         stream: [
             frame.removeprefix(head)[:-1]
@@ -90,7 +101,7 @@ def test_recorded_payloads_reach_binance_clients_byte_for_byte_through_nginx(rec
         ("raw of the other replica", received["raw of the other replica"], STREAMS[0]),
         *(("combined", combined[stream], stream) for stream in STREAMS),
     ):
-        # What stands before may be the end of the first time it was played.
+        # What stands before may be the first line, which was played twice.
         assert frames[-len(payloads[stream]) :] == payloads[stream], f"{form}: {stream}"
     assert status["connections"]["spot"] == 2  # one for each of two ingestors, however many clients there are
     assert status["streams"].count("spot:btcusdt@trade") == 1

@@ -32,7 +32,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def _lists_bybit(port: int) -> bool:
-    markets = httpx.get(f"http://127.0.0.1:{port}/symbols", timeout=2).json()["data"]["markets"]
+    markets = httpx.get(f"http://127.0.0.1:{port}/symbols", timeout=10).json()["data"]["markets"]
     return bool(markets["bybit"])
 
 

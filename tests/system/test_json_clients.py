@@ -23,6 +23,8 @@ from tests.system.cluster import Cluster
 
 SEEDS = Path(__file__).parent / "seeds"
 RECORDED_LINES = 5_000
+REPLAY_SPEED = 8
+SILENCE_MS = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -149,19 +151,24 @@ class _Combined(msgspec.Struct):
     data: msgspec.Raw
 
 
+def earlier(line: bytes) -> bytes:
+    """A line of a recording, as if it had been received so long before that a client is there for the next one."""
+    return re.sub(rb'^\{"ts":(\d+)', lambda ts: b'{"ts":%d' % (int(ts[1]) - SILENCE_MS * REPLAY_SPEED), line)
+
+
 def test_a_recording_arrives_byte_for_byte_in_raw_form(recordings: Path, tmp_path: Path) -> None:
     name = "btcusdt@trade"
     short = tmp_path / "spot.ndjson.gz"
     with gzip.open(recordings / "ws/spot-btc-eth-20240808.ndjson.gz") as whole:
         lines = list(islice(whole, RECORDED_LINES))
     with gzip.open(short, "wb", 1) as kept:
-        kept.writelines(lines)
+        kept.writelines([earlier(lines[0]), *lines[1:]])
     records = [msgspec.json.decode(line, type=_Line) for line in lines]
     frames = [msgspec.json.decode(record.raw, type=_Combined) for record in records if record.conn[:5] != "/api/"]
     expected = [bytes(frame.data) for frame in frames if frame.stream == name]
-    settings = {"EXCHANGE": f"replay:{short}", "REPLAY_SPEED": "8", "REPLAY_LOOP": "false"}
+    settings = {"EXCHANGE": f"replay:{short}", "REPLAY_SPEED": str(REPLAY_SPEED), "REPLAY_LOOP": "false"}
     with tickcast("run", free_port(), tmp_path, settings) as server:
-        client = websocket.create_connection(f"ws://127.0.0.1:{server.port}", timeout=20)
+        client = websocket.create_connection(f"ws://127.0.0.1:{server.port}", timeout=40)
         with closing(client):
             client.send(json.dumps({"type": "subscribe", "rawStreams": [name]}))
             received: list[bytes] = []

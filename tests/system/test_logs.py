@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.processes import Process, free_port, redis_server, tickcast, wait_until
+from tests.support.processes import Process, free_port, redis_server, tickcast, wait_until, whole_lines
 
 SECRET = "open-sesame"  # noqa: S105 # the tests look for it where it must not be
 
@@ -24,8 +24,7 @@ class Logs(NamedTuple):
 
 def lines(process: Process) -> list[dict[str, Any]]:
     """Every line so far, decoded; what is not JSON fails."""
-    text = process.log.read_text()
-    return [json.loads(line) for line in text.splitlines() if not line.startswith("Tickcast serves")]
+    return [json.loads(line) for line in whole_lines(process.log) if not line.startswith(b"Tickcast serves")]
 
 
 def said(process: Process, event: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.system.cluster import Cluster
-from tests.web.browsing import TIMEOUT_MS, candles_drawn, expect_figures, open_page, price, save
+from tests.web.browsing import TIMEOUT_MS, expect_drawn, expect_figures, open_page, price, save
 from tests.web.charting import (
     Candle,
     candles_in_view,
@@ -42,7 +42,7 @@ async def test_the_page_shows_changing_prices_and_a_candle_chart_through_nginx(
     await expect(price(page, "BTCUSDT")).not_to_have_text(first, timeout=TIMEOUT_MS)
     await expect(page.locator("[data-mark]")).to_have_text("SIMULATED")
     await expect(page.locator("[data-replica]")).to_contain_text("app")
-    assert await candles_drawn(page)
+    await expect_drawn(page)
     await expect(page.locator("#book-panel")).to_have_attribute("data-state", "synced", timeout=TIMEOUT_MS)
     await expect(page.locator("#trades .tape-row").first).to_be_visible()
     await save(page, tmp_path, "screenshot")
@@ -87,7 +87,7 @@ async def test_a_chart_whose_replica_dies_is_complete_afterwards_and_says_so(
     await page.goto("about:blank")
     await page.go_back()
     await expect_candles(page)
-    assert await candles_drawn(page)
+    await expect_drawn(page)
     await page.close()
 
 
@@ -97,6 +97,7 @@ async def test_a_silent_exchange_greys_price_and_chart_until_it_speaks_again(
 ) -> None:
     page, _ = await open_page(browser, chart_url(cluster.url, "ETHUSDT", "1m"))
     await expect_candles(page)
+    await expect_drawn(page)
     fresh = await pixels(page, "--muted")
     cluster.control("silence", {})
     # Or the ingestors would poll what does not come.
@@ -122,10 +123,10 @@ async def test_a_chart_without_its_past_says_why_until_it_comes(cluster: Cluster
     await page.get_by_role("option", name="12 hours").click()
     note = page.locator("#chart-note")
     await expect(note).to_have_text(re.compile(r"^No history: .* Trying again…$"), timeout=TIMEOUT_MS)
-    assert not await candles_drawn(page)
+    await expect_drawn(page, drawn=False)
     cluster.control("reset", {})
     await expect_candles(page)
-    assert await candles_drawn(page)
+    await expect_drawn(page)
 
     first = max(await candles_in_view(page)) - 499 * HALF_DAY_MS
     cluster.control("refuse", refusal)

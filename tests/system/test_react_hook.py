@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.processes import ROOT, free_port, tickcast, wait_until
+from tests.support.processes import ROOT, free_port, tickcast, wait_until, whole_lines
 
 HOOK = Path(__file__).parent / "seeds" / "002_hook.ts"
 SCRIPT = ROOT / "tests" / "system" / "clients" / "react_hook.mjs"
@@ -28,8 +28,8 @@ def test_document_002s_react_hook_renders_prices_until_it_is_unmounted(url: str,
     hook.write_text(HOOK.read_text().replace("http://localhost:5021", url))
 
     def shown() -> list[dict[str, Any]]:
-        lines = output.read_text().splitlines()
-        return [json.loads(line.removeprefix("shown ")) for line in lines if line.startswith("shown {")]
+        lines = whole_lines(output)
+        return [json.loads(line.removeprefix(b"shown ")) for line in lines if line.startswith(b"shown {")]
 
     def subscriptions() -> dict[str, int]:
         counts: dict[str, int] = httpx.get(f"{url}/stats").json()["data"]["subscriptions_by_symbol"]

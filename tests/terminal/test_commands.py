@@ -87,7 +87,7 @@ def test_ctrl_c_ends_without_a_trace() -> None:
         [*COMMAND, "watch", "btcusdt@trade"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as child:
         assert child.stdout is not None
-        assert "spot:btcusdt@trade" in child.stdout.readline()
+        assert any("spot:btcusdt@trade" in line for line in child.stdout)
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=10)
     assert (child.returncode, errors) == (130, "")
@@ -130,7 +130,8 @@ def completions(line: str) -> Iterator[str]:
     yield from run(**env).stdout.split()
 
 
-def test_the_shell_completes_commands_symbols_streams_and_intervals() -> None:
+def test_the_shell_completes_commands_symbols_streams_and_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.terminal.__main__._COMPLETION_TIMEOUT_S", 15.0)
     assert list(completions("tickcast wa")) == ["watch"]
     assert list(completions("tickcast history bt")) == ["btcusdt"]
     assert "futures:ETHUSDT" in completions("tickcast live futures:ET")

@@ -73,9 +73,11 @@ def price(page: Page, symbol: str) -> Locator:
     return row(page, symbol).locator("[data-cell=price]")
 
 
-async def candles_drawn(page: Page) -> bool:
-    pixels: int = await page.locator("#chart").evaluate(CANDLE_PIXELS)
-    return pixels > 500
+async def expect_drawn(page: Page, *, drawn: bool = True) -> None:
+    """Wait until candles are seen, or none: the library paints in the frame after the one that says what it shows."""
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
+        while (await page.locator("#chart").evaluate(CANDLE_PIXELS) > 500) != drawn:  # noqa: ASYNC110 # the page's canvas
+            await asyncio.sleep(0.1)
 
 
 async def open_page(browser: Browser, address: str, size: ViewportSize = DESKTOP) -> tuple[Page, list[str]]:

@@ -73,7 +73,7 @@ def row(page: Page, name: str) -> Locator:
 async def test_the_cluster_is_shown_live_with_what_is_wrong_and_what_happened(
     served: Served, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_view, "SILENT_AFTER_S", 2.0)
+    monkeypatch.setattr(cluster_view, "SILENT_AFTER_S", 4.0)
     client = Client()
     await client.connect(served.url, "websocket")
     await client.call("subscribe", {"streams": ["btcusdt@trade"]})
@@ -89,11 +89,11 @@ async def test_the_cluster_is_shown_live_with_what_is_wrong_and_what_happened(
     await expect(page.locator("[data-total=clients]")).to_have_text("7")
     await expect(now).to_have_text("Nothing is wrong.", timeout=TIMEOUT_MS)
 
-    neighbours.dropped, neighbours.troubles, neighbours.lag_us = 12, {"refused": 2}, 250_000
+    neighbours.dropped, neighbours.troubles, neighbours.lag_us = 12, {"refused": 2}, 9_000_000
     await expect(journal).to_contain_text("app2: 12 messages dropped for slow clients", timeout=TIMEOUT_MS)
     await expect(journal).to_contain_text("ingestor1: refused on 2 connections to the exchange")
-    await expect(now).to_contain_text("The event loop of app2 is 250 ms late")
-    await expect(page.get_by_role("img", name=re.compile("^Worst loop lag: .*250 ms in 30 s"))).to_be_visible()
+    await expect(now).to_contain_text("The event loop of app2 is 9000 ms late")
+    await expect(page.get_by_role("img", name=re.compile("^Worst loop lag: .*9[.]0 s in "))).to_be_visible()
     assert await violations(page) == []
     await save(page, tmp_path, "operator")
 
@@ -101,7 +101,7 @@ async def test_the_cluster_is_shown_live_with_what_is_wrong_and_what_happened(
     await expect(now).to_contain_text(re.compile(r"app2 has said nothing for \d+ s"), timeout=TIMEOUT_MS)
     await expect(row(page, "app2")).to_contain_text("silent")
     await expect(page.locator("[data-total=replicas]")).to_have_text("1 of 2")
-    await expect(journal).to_contain_text("Over: The event loop of app2 is 250 ms late")
+    await expect(journal).to_contain_text("Over: The event loop of app2 is 9000 ms late")
 
     await page.set_viewport_size(PHONE)
     await page.emulate_media(color_scheme="dark")

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.support.processes import Process
-from tests.web.browsing import PHONE, TIMEOUT_MS, candles_drawn, open_page, save
+from tests.web.browsing import PHONE, TIMEOUT_MS, expect_drawn, open_page, save
 from tests.web.charting import (
     candles_in_view,
     candles_once,
@@ -45,7 +45,7 @@ async def test_scrolling_back_loads_older_candles_each_interval_once_and_the_lat
 ) -> None:
     page, errors = await open_page(browser, chart_url(server, "BTCUSDT", "1m"))
     await expect_candles(page)
-    assert await candles_drawn(page)
+    await expect_drawn(page)
     await save(page, tmp_path, "chart-light")
     latest = await candles_in_view(page)
     assert steps(latest) == {MINUTE_MS}
@@ -129,7 +129,7 @@ async def test_on_a_phone_the_chart_fits_and_is_told_in_words(
 ) -> None:
     page, errors = await open_page(browser, chart_url(server, "ETHUSDT", "15m"), PHONE)
     await expect_candles(page)
-    assert await candles_drawn(page)
+    await expect_drawn(page)
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     told = re.compile(r"^Candles of ETH in USDT, spot, 15 minutes each\. The last one, .* close [\d,]+\.\d\d, ")
     await expect(page.locator("#chart")).to_have_accessible_description(told)

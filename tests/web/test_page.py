@@ -15,7 +15,7 @@ from tests.web.browsing import (
     PHONE,
     TIMEOUT_MS,
     WATERMARK_CONTRAST,
-    candles_drawn,
+    expect_drawn,
     expect_figures,
     open_page,
     price,
@@ -39,7 +39,7 @@ async def test_prices_change_and_candles_are_drawn(server: Process, browser: Bro
     first_close = await page.locator("[data-legend=close]").inner_text()
     await expect(price(page, "BTCUSDT")).not_to_have_text(first_price, timeout=TIMEOUT_MS)
     await expect(page.locator("[data-legend=close]")).not_to_have_text(first_close, timeout=TIMEOUT_MS)
-    assert await candles_drawn(page)
+    await expect_drawn(page)
     await save(page, tmp_path, "desktop-light")
     assert errors == []
 
@@ -98,7 +98,7 @@ async def test_a_change_of_scheme_reaches_the_chart(server: Process, browser: Br
     await page.emulate_media(color_scheme="dark")
     # The count looks for the colours of the scheme in force.
     await expect(page.locator("body")).to_have_css("background-color", "rgb(13, 14, 18)")
-    assert await candles_drawn(page)
+    await expect_drawn(page)
     await save(page, tmp_path, "desktop-dark")
     assert errors == []
 
@@ -122,5 +122,5 @@ async def test_values_grow_stale_without_a_server_and_fresh_with_its_return(brow
         )
         await expect(stale).to_have_text("", timeout=TIMEOUT_MS)
         await expect(page.locator("#chart-note")).to_have_text("")
-        assert await candles_drawn(page)
+        await expect_drawn(page)
         await page.close()  # a server drains before it ends, and would wait for this client

@@ -33,10 +33,12 @@ SMALL_TARGETS = """(least) => [...document.querySelectorAll("button, input, sele
   .map(([name, box]) => `${name}: ${box.width} x ${box.height}`)"""
 
 # A tab in the background as the page sees it: hidden, and without frames. Chromium under Playwright hides none.
-HIDE = """() => {
+HIDE = """async () => {
   window.held = [];
+  const real = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (draw) => window.held.push(draw);
   Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+  await new Promise((drawn) => real(drawn)); // what was asked for before is drawn before
   window.unseen = 0;
   window.writes = new MutationObserver((records) => (window.unseen += records.length));
   for (const part of document.querySelectorAll("#rows, #quote")) {
@@ -166,8 +168,6 @@ async def test_a_tab_in_the_background_draws_nothing_and_once_when_it_is_seen_ag
     page.on("websocket", lambda socket: sockets.append(socket))  # noqa: PLW0108 # Playwright marks what it calls
     await page.goto(url(server))
     await expect_figures(page)
-    # What was asked for before is drawn before.
-    await page.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
     await page.evaluate(HIDE)
     for _ in range(20):
         await sockets[0].wait_for_event("framereceived")

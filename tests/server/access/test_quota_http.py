@@ -1,6 +1,7 @@
 """HTTP that never ends, is too long, or is none: refused in JSON and counted, without Nginx."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 from contextlib import AsyncExitStack
@@ -33,7 +34,8 @@ async def test_a_head_that_dribbles_is_given_up_in_time(served: Served) -> None:
         status, body = await loris.answer()
         dribbling.cancel()
         assert (status, error_of(body)["code"]) == (408, "bad_request")
-        assert await loris.reader.read() == b""
+        with contextlib.suppress(ConnectionResetError):  # what dribbled in last was not read
+            assert await loris.reader.read() == b""
     assert await refused(served.url) == {"slow_request": 1}
 
 

@@ -71,12 +71,12 @@ async def test_a_message_that_is_begun_and_never_finished_ends_the_connection(
     assert await refused(served.url) == {"slow_message": 1}
 
 
-@pytest.mark.parametrize("served", [{**HASTY, "commands_per_second": 100_000}], indirect=True)
+@pytest.mark.parametrize("served", [{"request_timeout_s": 1.0, "commands_per_second": 100_000}], indirect=True)
 async def test_whoever_sends_without_a_pause_but_finishes_each_message_may_go_on(served: Served) -> None:
     ping = frame(b'{"type":"PING"}')
     async with wire(served.url) as client:
         assert (await client.upgrade("/"))[0] == 101
-        until = time.monotonic() + 3 * HASTY["request_timeout_s"]
+        until = time.monotonic() + 2
         unfinished = b""
         while time.monotonic() < until:  # every read of the server's ends within a message
             await client.send(unfinished + ping[:9])

@@ -91,7 +91,7 @@ class Ground:
         self.links = {name: Link(site.links[name], site.bus_port) for name in BUS_LINKS}
         self.links[FEED] = Link(site.links[FEED], site.exchange_port)
         self.clients: list[Listener] = clients_of_every_door(site.url)
-        self.http = httpx.AsyncClient(trust_env=False, timeout=2)
+        self.http = httpx.AsyncClient(trust_env=False, timeout=10)
         self.log = directory / "cluster.log"
         self._began: dict[str, int] = {}
         """The last id of each stream before the exchange began anew during this fault."""

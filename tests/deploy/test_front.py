@@ -112,7 +112,7 @@ async def polls_at(stack: AsyncExitStack, url: str, source: str, query: str = ""
     greeted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     client.on("connected", lambda greeting: greeted.set_result(greeting["replica"]))
     stack.push_async_callback(client.disconnect)
-    await client.connect(f"{url}{query}", transports=["polling"])
+    await client.connect(f"{url}{query}", transports=["polling"], wait_timeout=10)
     for _ in range(4):
         assert (await client.call("subscriptions", timeout=5))["ok"]
     return await greeted
@@ -160,7 +160,7 @@ async def test_new_clients_of_a_draining_replica_reach_the_other_one_and_the_old
         http = await stack.enter_async_context(session())
         old = socketio.AsyncClient(reconnection=False, http_session=await stack.enter_async_context(session()))
         stack.push_async_callback(old.disconnect)
-        await old.connect(running.url, transports=["polling"])
+        await old.connect(running.url, transports=["polling"], wait_timeout=10)
         drain = asyncio.create_task(running.replicas[here][0].drain())
         stack.callback(drain.cancel)
 
@@ -194,7 +194,7 @@ async def test_a_polling_session_that_began_elsewhere_lives_on_when_the_client_s
         await running.end(here)
         client = socketio.AsyncClient(reconnection=False, http_session=await stack.enter_async_context(session()))
         stack.push_async_callback(client.disconnect)
-        await client.connect(running.url, transports=["polling"])
+        await client.connect(running.url, transports=["polling"], wait_timeout=10)
         await running.start(here)
         assert await running.asked() == here
         for _ in range(5):

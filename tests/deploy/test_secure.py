@@ -74,7 +74,7 @@ def use(secured: Secured) -> list[Any]:
     client = socketio.Client()
     client.on("notice", notices.append)
     client.on("ticker", tickers.append)
-    client.connect(secured.url, transports=["websocket"])
+    client.connect(secured.url, transports=["websocket"], wait_timeout=10)
     streams = ["ethusdt@ticker", "btcusdt@trade", "btcusdt@book", "futures:btcusdt@kline_1m"]
     answer = client.call("subscribe", {"streams": streams, "since": {"btcusdt@trade": 1}})
     assert answer["ok"], answer

@@ -135,7 +135,7 @@ class Client:
 
     async def connect(self, url: str, *transports: str) -> None:
         """Connect, over the given transports only, and wait for the greeting."""
-        await self.io.connect(url, transports=list(transports) or None)
+        await self.io.connect(url, transports=list(transports) or None, wait_timeout=10)
         await until(lambda: self.named("connected"), "greeting")
 
     async def call(self, event: str, data: Any = None) -> Any:

@@ -38,7 +38,7 @@ class Admin:
         self.events.append((event, list(arguments)))
 
     async def connect(self, url: str, shown: object = SHOWN) -> None:
-        await self.io.connect(url, auth=shown, namespaces=["/admin"], transports=["websocket"])
+        await self.io.connect(url, auth=shown, namespaces=["/admin"], transports=["websocket"], wait_timeout=10)
 
     def named(self, event: str) -> list[list[Any]]:
         return [arguments for name, arguments in self.events if name == event]

@@ -101,7 +101,7 @@ class Process:
             raise AssertionError(f"not running: {self.command}")
         return self._child.pid
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Start and return once the port accepts connections."""
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(self.command, stdout=log, stderr=log, env=self._env, cwd=ROOT)

@@ -66,7 +66,7 @@ def _clients(cluster: Cluster) -> Iterator[None]:
     """A client at each replica, so that there is something to count."""
     clients = [socketio.Client(reconnection=False) for _ in cluster.replica_ports]
     for client, port in zip(clients, cluster.replica_ports, strict=True):
-        client.connect(f"http://127.0.0.1:{port}", transports=["websocket"])
+        client.connect(f"http://127.0.0.1:{port}", transports=["websocket"], wait_timeout=10)
         assert client.call("subscribe", {"streams": STREAMS}, timeout=10)["subscribed"]
         assert client.call("getHistoricalKlines", {"symbol": "BTCUSDT", "interval": "1m"}, timeout=10)["ok"]
     yield

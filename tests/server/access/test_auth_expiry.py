@@ -23,7 +23,7 @@ ETHER = {"streams": ["spot:eth*"]}
 
 async def connected(url: str, transport: str, token: str) -> Client:
     client = Client()
-    await client.io.connect(url, transports=[transport], auth={"token": token})
+    await client.io.connect(url, transports=[transport], auth={"token": token}, wait_timeout=10)
     await until(lambda: client.named("connected"), "greeting")
     return client
 

@@ -16,6 +16,7 @@ from server.encodings import Encoding
 from server.first_sight import Newcomer
 from server.frames import Batch
 from server.groups import Pace
+from tests.market.samples import sample
 from tests.server.conftest import Client, Served, serving, until
 from tests.server.json_client import json_client
 from tests.server.test_hub import (
@@ -199,6 +200,25 @@ async def test_a_snapshot_replaces_the_pending_value_and_without_one_that_still_
     assert reader.texts == ([] if snapshot else [b"1"])
     # The reader's request flushed the group: the other one was owed the value before it asked.
     assert lagging.read() == ([] if snapshot else [b"1"])
+
+
+@pytest.mark.parametrize("wishes", [(EVERY, BTC), (BTC, EVERY)], ids=["all first", "by name first"])
+async def test_naming_all_again_and_one_of_them_shows_its_latest_value_once_in_place_of_the_pending_one(
+    listed: Setup, wishes: tuple[StreamName, StreamName]
+) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    await listed.hub.prepare([BTC])
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    named = {(wish, encoding) for wish in wishes}
+    newcomer = Newcomer(reader, {}, snapshot=True, named=named)
+    shown = {}
+    for wish in wishes:
+        sight = newcomer.first_sight(listed.hub.channel(wish), encoding)
+        listed.hub.join(reader, wish, encoding, shown=sight.shown)
+        shown[wish] = [message.payload for message in sight.snapshots]
+    await turn()
+    assert (shown, reader.texts) == ({EVERY: [], BTC: [b"1"]}, [])
 
 
 @pytest.mark.parametrize("to", [None, Pace(500)], ids=["none", "a slower one"])
@@ -462,6 +482,38 @@ async def test_json_naming_all_and_one_of_them_with_a_cursor_brings_what_was_mis
         await slow_turning.publish("btcusdt@trade", b'{"t":3}')
         await client.ask("subscribed", **keep)
         assert [message["data"]["t"] for message in client.of_stream("btcusdt@trade")] == [1, 2, 3]
+
+
+ALL_AND_ONE = pytest.mark.parametrize(
+    "streams", [["*@ticker", "btcusdt@ticker"], ["btcusdt@ticker", "*@ticker"]], ids=["all first", "by name first"]
+)
+
+
+@ALL_AND_ONE
+async def test_socketio_naming_all_and_one_of_them_shows_its_latest_value_once_with_its_name(
+    served: Served, streams: list[str]
+) -> None:
+    client = Client()
+    await client.connect(served.url, "websocket")
+    latest, other = [(await served.publish(f"{symbol}@ticker", SAMPLE))[0] for symbol in ("btcusdt", "ethusdt")]
+    answer = await client.call("subscribe", {"streams": streams})
+    assert [entry["stream"] for entry in answer["subscribed"]] == [f"spot:{stream}" for stream in streams]
+    shown = {entry["stream"]: entry["snapshot"] for entry in answer["subscribed"]}
+    assert shown == {"spot:*@ticker": None, "spot:btcusdt@ticker": json.loads(latest.payload)}
+    (live,) = await served.publish("btcusdt@ticker", SAMPLE)
+    await until(lambda: live.cursor in [body["cursor"] for body in client.named("ticker")], "live")
+    assert [body["cursor"] for body in client.named("ticker")] == [other.cursor, live.cursor]
+    await client.io.disconnect()
+
+
+@ALL_AND_ONE
+async def test_json_naming_all_and_one_of_them_shows_its_latest_value_once(served: Served, streams: list[str]) -> None:
+    for symbol in ("btcusdt", "ethusdt"):
+        await served.publish(f"{symbol}@ticker", SAMPLE)
+    async with json_client(served.url) as client:
+        await client.ask("subscribed", type="subscribe", rawStreams=streams)
+        await client.settle()
+        assert [len(client.of_stream(f"{symbol}@ticker")) for symbol in ("btcusdt", "ethusdt")] == [1, 1]
 
 
 async def test_json_subscribing_again_amid_messages_loses_none(slow_turning: Served) -> None:

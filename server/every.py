@@ -152,9 +152,7 @@ class EveryGroup(Group):
             due = [message for message in due if self._held_at[message.stream] >= oldest]
         else:
             self._held.clear()
-        for message in due:
-            if (frame := self.encode(message)) is not None:
-                self.add(frame)
+        self._send_due(due)
 
     def join(self, connection: Connection, latest: Message | None) -> None:
         """Add a member, who gets what comes from now on; a repeating pace begins with the latest of each symbol."""
@@ -180,25 +178,18 @@ class EveryGroup(Group):
         if self.pace is None or self.pace.repeat:
             return []
         named = self._named.get(connection, ())
-        return [message for stream, message in self._held.items() if stream not in named]
-
-    def withhold(self, connection: Connection, streams: Collection[StreamName]) -> None:
-        """Send a member nothing of what is pending or owed of `streams`: it is shown them anew."""
-        named = self._named.pop(connection, None)
-        self._named[connection] = frozenset(streams).union(named or ())
-        self.flush()
-        del self._named[connection]
-        if named is not None:
-            self._named[connection] = named
-        for stream in streams:
-            connection.forget(stream, self.encoding)
+        return [
+            message
+            for stream, message in self._held.items()
+            if stream not in named and not self._has(connection, message)
+        ]
 
     def exclude(self, connection: Connection, stream: StreamName) -> None:
         """From now on a member gets `stream` by name."""
         self.flush()  # what is pending was before
         self._named[connection] = self._named.get(connection, frozenset()) | {stream}
 
-    def include(self, connection: Connection, stream: StreamName, held: Iterable[Message]) -> None:
+    def include(self, connection: Connection, stream: StreamName, held: Collection[Message]) -> None:
         """From now on a member gets `stream` from here again; `held` is what its pace there had not let through."""
         self.flush()  # what is pending came by name
         named = self._named.pop(connection) - {stream}
@@ -207,6 +198,8 @@ class EveryGroup(Group):
         for message in held:
             if stream not in self._held and (frame := self.encode(message)) is not None:
                 connection.send(Batch([frame]))
+        if not held:
+            self.spare(connection, (stream,))
 
     def forget(self, stream: StreamName) -> None:
         """Owe nobody anything more of a symbol's stream."""
@@ -234,3 +227,12 @@ class EveryGroup(Group):
             if batch.frames:
                 connection.send(batch)
                 self._figures.delivered_total += len(batch.frames)
+
+    def _flush_without(self, without: Mapping[Connection, Collection[StreamName]]) -> None:
+        """Flush, but to some members nothing of these streams, as if they got them by name."""
+        if not self._pending:
+            return
+        named = self._named
+        self._named = named | {one: named.get(one, frozenset()).union(streams) for one, streams in without.items()}
+        self.flush()
+        self._named = named

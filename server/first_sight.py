@@ -1,6 +1,6 @@
 """What a member is shown when it joins, before anything live, the same at every door."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from market.messages import Message
@@ -13,7 +13,8 @@ from server.encodings import Encoding
 class FirstSight(NamedTuple):
     """Missed messages and latest values, each stream's in order; `recovered` is None where no cursor was given.
 
-    `shown` are the streams of which these are all that the client needs up to now.
+    `shown` are the streams of which these are all that the client needs up to now, or will be with what the same
+    request shows by name.
     """
 
     missed: list[Message]
@@ -28,10 +29,19 @@ class Newcomer:
     Args:
         since: its cursors.
         snapshot: whether it wants the latest value of what it names no cursor of.
+        named: all that it names, which is shown with its name and not with ALL, whichever comes first.
     """
 
-    def __init__(self, connection: Connection, since: Mapping[StreamName, int], *, snapshot: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        since: Mapping[StreamName, int],
+        *,
+        snapshot: bool,
+        named: Collection[tuple[StreamName, Encoding]] = (),
+    ) -> None:
         self._connection = connection
+        self._named = named
         self._since = since
         self._snapshot = snapshot
         self._caught_up: set[tuple[StreamName, Encoding]] = set()
@@ -54,7 +64,8 @@ class Newcomer:
                 self._caught_up.add((part.stream, encoding))
                 sight.shown.add(part.stream)
             elif self._is_shown_latest(part, channel, encoding) and (latest := part.snapshot) is not None:
-                sight.snapshots.append(latest)
+                if part is channel or (part.stream, encoding) not in self._named:
+                    sight.snapshots.append(latest)
                 sight.shown.add(part.stream)
         return sight._replace(recovered=all(recovered) if recovered else None)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -43,7 +43,18 @@ class Figures:
 class Group:
     """Members that share frames. Messages are encoded as they come and leave together at the end of the turn."""
 
-    __slots__ = ("_delivery", "_figures", "_latest", "_latest_at", "_pending", "encoding", "members", "pace", "stream")
+    __slots__ = (
+        "_delivery",
+        "_figures",
+        "_had",
+        "_latest",
+        "_latest_at",
+        "_pending",
+        "encoding",
+        "members",
+        "pace",
+        "stream",
+    )
 
     def __init__(
         self, stream: StreamName, encoding: Encoding, pace: Pace | None, delivery: Delivery, figures: Figures
@@ -57,6 +68,8 @@ class Group:
         self._pending: list[Frame] = []
         self._latest: Message | None = None
         self._latest_at = 0.0
+        self._had: dict[Connection, dict[StreamName, Message]] = {}
+        """What members have already of what waits for the beat, by stream: it may be replaced until then."""
 
     def push(self, message: Message) -> None:
         """Send `message` to all members at the end of this turn, or when their pace allows."""
@@ -67,9 +80,11 @@ class Group:
                 self._delivery.schedule_group(self)
             self._pending.append(frame)
 
-    def held(self, _connection: Connection) -> list[Message]:
+    def held(self, connection: Connection) -> list[Message]:
         """What waits for the beat to go to a member; of a repeating pace nothing, as it is sent again anyway."""
-        return [] if self.pace is None or self.pace.repeat or self._latest is None else [self._latest]
+        if self.pace is None or self.pace.repeat or self._latest is None or self._has(connection, self._latest):
+            return []
+        return [self._latest]
 
     def let_through(self, connection: Connection, streams: Collection[StreamName]) -> None:
         """Send what is pending now, and to one member what its pace holds back of `streams`."""
@@ -80,11 +95,15 @@ class Group:
 
     def withhold(self, connection: Connection, streams: Collection[StreamName]) -> None:
         """Send a member nothing of what is pending or owed of `streams`: it is shown them anew."""
-        del self.members[connection]
-        self.flush()
-        self.members[connection] = None
+        self._flush_without({connection: streams})
         for stream in streams:
             connection.forget(stream, self.encoding)
+        self.spare(connection, streams)
+
+    def spare(self, connection: Connection, streams: Collection[StreamName]) -> None:
+        """Send a member nothing of what waits for the beat now of `streams`: it has that."""
+        if had := {message.stream: message for message in self.held(connection) if message.stream in streams}:
+            self._had.setdefault(connection, {}).update(had)
 
     def beat(self) -> None:
         """Send the latest message: the pace's interval is over."""
@@ -95,8 +114,7 @@ class Group:
             self._latest = None
         elif time.monotonic() - self._latest_at > self.pace.fresh_ms / 1_000:
             return
-        if (frame := self.encode(message)) is not None:
-            self.add(frame)
+        self._send_due([message])
 
     def join(self, connection: Connection, latest: Message | None) -> None:
         """Add a member, who gets what comes from now on; `latest` is what a repeating pace begins with."""
@@ -111,6 +129,7 @@ class Group:
     def leave(self, connection: Connection) -> None:
         """Remove a member."""
         del self.members[connection]
+        self._had.pop(connection, None)
         del connection.groups[self.stream, self.encoding]
 
     def flush(self) -> None:
@@ -148,6 +167,35 @@ class Group:
         if not self._pending:
             self._delivery.schedule_group(self)
         self._pending.append(frame)
+
+    def _has(self, connection: Connection, message: Message) -> bool:
+        return self._had.get(connection, {}).get(message.stream) is message
+
+    def _send_due(self, due: Sequence[Message]) -> None:
+        """Send what waited for the beat to all members but those that have it."""
+        if self._had:
+            self.flush()  # what is pending nobody has
+        for message in due:
+            if (frame := self.encode(message)) is not None:
+                self.add(frame)
+        if self._had:
+            latest = {message.stream: message for message in due}
+            without = {
+                connection: streams
+                for connection, had in self._had.items()
+                if (streams := [stream for stream, message in had.items() if latest.get(stream) is message])
+            }
+            self._flush_without(without)
+            self._had.clear()
+
+    def _flush_without(self, without: Mapping[Connection, Collection[StreamName]]) -> None:
+        """Flush, but to some members nothing of these streams: here they are all this one."""
+        if not self._pending:
+            return
+        for connection in without:
+            del self.members[connection]
+        self.flush()
+        self.members.update(dict.fromkeys(without))
 
 
 def came_at(message: Message) -> float:

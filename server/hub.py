@@ -159,7 +159,8 @@ class Hub:
         A member that joins again with another pace changes to that pace. What a member of ALL also
         wants by name comes once, at the pace of the name, whichever was joined first. Who has the
         stream already misses nothing: what is pending goes out now, what is owed stays owed; but not
-        of `shown`, the streams whose messages up to now the caller sends behind this (first_sight.py).
+        of `shown`, the streams whose messages up to now the caller sends behind this (first_sight.py). What
+        waits for the beat was before: whoever joins has it, is shown it, or does not want it.
         """
         channel = self._channels[stream]
         self._lingering.end(channel)
@@ -172,13 +173,15 @@ class Hub:
         if former is group:
             group.flush()
             return channel
+        parts = {part.stream for part in channel.parts}
         if (source := former or every) is not None:
-            source.let_through(connection, {part.stream for part in channel.parts}.difference(shown))
+            source.let_through(connection, parts.difference(shown))
         if former is not None:
             self._end(connection, former)
         if every is not None:
             every.exclude(connection, stream)
         group.join(connection, channel.last)
+        group.spare(connection, parts)
         return channel
 
     def leave(self, connection: Connection, stream: StreamName, encoding: Encoding) -> bool:
@@ -194,8 +197,9 @@ class Hub:
             self._leave(connection, group)
         else:
             group.flush()
+            held = group.held(connection)
             self._end(connection, group)
-            every.include(connection, stream, group.held(connection))
+            every.include(connection, stream, held)
         return True
 
     def drop(self, connection: Connection) -> None:

@@ -278,7 +278,8 @@ class JsonDoor:
         """Join all streams and acknowledge; what was missed, and latest values, go out right behind it."""
         resent: list[Frame] = []
         recovered: dict[str, bool] = {}
-        newcomer = Newcomer(connection, request.since, snapshot=request.snapshot)
+        named = {(item.stream, self._encodings[item.form]) for item in request.items}
+        newcomer = Newcomer(connection, request.since, snapshot=request.snapshot, named=named)
         for item in request.items:
             encoding = self._encodings[item.form]
             pace = request.pace if item.stream.is_state else None

@@ -262,7 +262,8 @@ class SocketIODoor:
         """Join all streams; what is shown first goes out right behind the answer, in whichever form that comes."""
         encoding = connection.encoding(request.form)
         has_snapshots = event.wants_ack and request.form is Form.FULL
-        newcomer = Newcomer(connection, request.since, snapshot=request.snapshot)
+        named = {(item.stream, encoding) for item in request.items}
+        newcomer = Newcomer(connection, request.since, snapshot=request.snapshot, named=named)
         subscribed = []
         resent: list[Frame] = []
         for item in request.items:

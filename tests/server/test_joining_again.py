@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from server.encodings import Encoding
 from server.first_sight import Newcomer
 from server.frames import Batch
 from server.groups import Pace
+from tests.market.samples import sample
 from tests.server.conftest import Client, Served, serving, until
 from tests.server.json_client import json_client
 from tests.server.test_hub import (
@@ -36,6 +37,7 @@ __all__ = ["listed", "setup"]  # fixtures
 
 EVERY_TRADE = StreamName.parse("*@trade")
 ETH_TRADES = StreamName.parse("ethusdt@trade")
+SAMPLE = sample("spot:btcusdt@ticker")
 A_LONG_TURN_MS = 200
 """What is published is still pending when a request comes that was sent right behind it."""
 ASK = {"streams": ["btcusdt@trade"]}
@@ -200,6 +202,25 @@ async def test_a_snapshot_replaces_the_pending_value_and_without_one_that_still_
     assert lagging.read() == ([] if snapshot else [b"1"])
 
 
+@pytest.mark.parametrize("wishes", [(EVERY, BTC), (BTC, EVERY)], ids=["all first", "by name first"])
+async def test_naming_all_again_and_one_of_them_shows_its_latest_value_once_in_place_of_the_pending_one(
+    listed: Setup, wishes: tuple[StreamName, StreamName]
+) -> None:
+    encoding, reader = Plain(), Reader()
+    await listed.join(reader, EVERY, encoding)
+    await listed.hub.prepare([BTC])
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    named = {(wish, encoding) for wish in wishes}
+    newcomer = Newcomer(reader, {}, snapshot=True, named=named)
+    shown = {}
+    for wish in wishes:
+        sight = newcomer.first_sight(listed.hub.channel(wish), encoding)
+        listed.hub.join(reader, wish, encoding, shown=sight.shown)
+        shown[wish] = [message.payload for message in sight.snapshots]
+    await turn()
+    assert (shown, reader.texts) == ({EVERY: [], BTC: [b"1"]}, [])
+
+
 @pytest.mark.parametrize("to", [None, Pace(500)], ids=["none", "a slower one"])
 async def test_a_change_of_pace_brings_what_the_old_one_held_back(setup: Setup, to: Pace | None) -> None:
     encoding, reader = Plain(), Reader()
@@ -226,6 +247,150 @@ async def test_joining_again_at_the_same_pace_keeps_what_it_holds_back_for_the_b
     await setup.join(reader, TICKER, encoding, Pace(100))
     assert reader.texts == []
     await until(lambda: reader.texts == [b"1"], "the beat")
+
+
+PACE = Pace(100)
+EACH_BY_NAME_AND_ALL = pytest.mark.parametrize("wish", [BTC, EVERY], ids=["by name", "all"])
+
+
+def join_shown(
+    setup: Setup, connection: Connection, stream: StreamName, encoding: Encoding, since: Mapping[StreamName, int] = {}
+) -> list[bytes]:
+    """Join a prepared stream as the doors do, at a pace; what the client is shown with the answer."""
+    sight = Newcomer(connection, since, snapshot=True).first_sight(setup.hub.channel(stream), encoding)
+    setup.hub.join(connection, stream, encoding, PACE, shown=sight.shown)
+    return [message.payload for message in (*sight.missed, *sight.snapshots)]
+
+
+async def after_beats(setup: Setup, other: Reader, *texts: bytes) -> None:
+    """Return when a member that misses nothing has got these, and a later message a beat behind them."""
+    await until(lambda: other.texts == [*texts], "the beat")
+    await setup.publish(BTC, b"later")
+    await until(lambda: other.texts == [*texts, b"later"], "the next beat")
+
+
+@EACH_BY_NAME_AND_ALL
+@pytest.mark.parametrize(
+    ("since", "shown"),
+    [({}, [b"1"]), ({BTC: -1}, [b"1"]), ({BTC: 0}, [])],
+    ids=["as snapshot", "as missed", "before it came here"],
+)
+async def test_the_beat_does_not_bring_a_newcomer_again_what_it_has(
+    listed: Setup, wish: StreamName, since: dict[StreamName, int], shown: list[bytes]
+) -> None:
+    encoding, other, newcomer = Plain(), Reader(), Reader()
+    await listed.join(other, wish, encoding, PACE)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    assert join_shown(listed, newcomer, wish, encoding, since) == shown
+    await after_beats(listed, other, b"1")
+    assert newcomer.texts == [b"later"]
+
+
+@EACH_BY_NAME_AND_ALL
+async def test_a_newcomer_without_a_snapshot_gets_what_comes_from_now_on(listed: Setup, wish: StreamName) -> None:
+    encoding, other, newcomer = Plain(), Reader(), Reader()
+    await listed.join(other, wish, encoding, PACE)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    listed.hub.join(newcomer, wish, encoding, PACE)
+    await after_beats(listed, other, b"1")
+    assert newcomer.texts == [b"later"]
+
+
+@EACH_BY_NAME_AND_ALL
+async def test_the_beat_does_not_bring_again_what_was_shown_to_who_joined_again(
+    listed: Setup, wish: StreamName
+) -> None:
+    encoding, other, reader = Plain(), Reader(), Reader()
+    for one in (other, reader):
+        await listed.join(one, wish, encoding, PACE)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    assert join_shown(listed, reader, wish, encoding) == [b"1"]
+    await after_beats(listed, other, b"1")
+    assert reader.texts == [b"later"]
+
+
+@EACH_BY_NAME_AND_ALL
+async def test_the_beat_brings_what_took_the_place_of_what_was_shown(listed: Setup, wish: StreamName) -> None:
+    encoding, other, newcomer = Plain(), Reader(), Reader()
+    await listed.join(other, wish, encoding, PACE)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    assert join_shown(listed, newcomer, wish, encoding) == [b"1"]
+    listed.hub.deliver(listed.made(BTC, b"2"))
+    await after_beats(listed, other, b"2")
+    assert newcomer.texts == [b"2", b"later"]
+
+
+async def test_what_a_newcomer_of_all_was_shown_of_one_symbol_holds_back_no_other(listed: Setup) -> None:
+    encoding, other, newcomer = Plain(), Reader(), Reader()
+    await listed.join(other, EVERY, encoding, PACE)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    assert join_shown(listed, newcomer, EVERY, encoding) == [b"1"]
+    listed.hub.deliver(listed.made(ETH, b"e"))
+    await after_beats(listed, other, b"1", b"e")
+    assert newcomer.texts == [b"e", b"later"]
+
+
+@EACH_BY_NAME_AND_ALL
+async def test_who_was_shown_a_value_and_leaves_before_the_beat_changes_nothing_for_others(
+    listed: Setup, wish: StreamName
+) -> None:
+    encoding, other, leaver, newcomer = Plain(), Reader(), Reader(), Reader()
+    await listed.join(other, wish, encoding, PACE)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    for one in (leaver, newcomer):
+        assert join_shown(listed, one, wish, encoding) == [b"1"]
+    listed.hub.leave(leaver, wish, encoding)
+    await after_beats(listed, other, b"1")
+    assert (leaver.texts, newcomer.texts) == ([], [b"later"])
+
+
+@EACH_BY_NAME_AND_ALL
+@pytest.mark.parametrize("former", [None, Pace(60_000)], ids=["from none", "from a slower one"])
+async def test_a_change_to_a_pace_that_others_have_brings_the_latest_value_once(
+    listed: Setup, wish: StreamName, former: Pace | None
+) -> None:
+    encoding, other, reader = Plain(), Reader(), Reader()
+    await listed.join(other, wish, encoding, PACE)
+    await listed.join(reader, wish, encoding, former)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    listed.hub.join(reader, wish, encoding, PACE)
+    await after_beats(listed, other, b"1")
+    assert reader.texts == [b"1", b"later"]
+
+
+async def test_who_adds_a_symbol_to_all_at_a_pace_that_others_have_gets_its_latest_value_once(listed: Setup) -> None:
+    encoding, other, reader = Plain(), Reader(), Reader()
+    await listed.join(other, BTC, encoding, PACE)
+    await listed.join(reader, EVERY, encoding, Pace(60_000))
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    listed.hub.join(reader, BTC, encoding, PACE)
+    await after_beats(listed, other, b"1")
+    assert reader.texts == [b"1", b"later"]
+
+
+async def test_who_leaves_a_symbol_and_stays_in_all_gets_its_latest_value_once(listed: Setup) -> None:
+    encoding, other, reader = Plain(), Reader(), Reader()
+    for one in (other, reader):
+        await listed.join(one, EVERY, encoding, PACE)
+    await listed.join(reader, BTC, encoding)
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    listed.hub.leave(reader, BTC, encoding)
+    await after_beats(listed, other, b"1")
+    assert reader.texts == [b"1", b"later"]
+
+
+async def test_who_leaves_a_symbol_it_was_shown_and_stays_in_all_gets_its_latest_value_no_more(listed: Setup) -> None:
+    encoding, other, reader = Plain(), Reader(), Reader()
+    for one in (other, reader):
+        await listed.join(one, EVERY, encoding, PACE)
+    await listed.join(other, BTC, encoding, Pace(60_000))
+    await listed.hub.prepare([BTC])
+    listed.hub.deliver(listed.made(BTC, b"1"))
+    assert join_shown(listed, reader, BTC, encoding) == [b"1"]
+    listed.hub.leave(reader, BTC, encoding)
+    listed.hub.leave(other, BTC, encoding)
+    await after_beats(listed, other, b"1")
+    assert reader.texts == [b"later"]
 
 
 async def test_a_change_of_all_s_pace_brings_what_each_symbol_s_held_back(listed: Setup) -> None:
@@ -317,6 +482,38 @@ async def test_json_naming_all_and_one_of_them_with_a_cursor_brings_what_was_mis
         await slow_turning.publish("btcusdt@trade", b'{"t":3}')
         await client.ask("subscribed", **keep)
         assert [message["data"]["t"] for message in client.of_stream("btcusdt@trade")] == [1, 2, 3]
+
+
+ALL_AND_ONE = pytest.mark.parametrize(
+    "streams", [["*@ticker", "btcusdt@ticker"], ["btcusdt@ticker", "*@ticker"]], ids=["all first", "by name first"]
+)
+
+
+@ALL_AND_ONE
+async def test_socketio_naming_all_and_one_of_them_shows_its_latest_value_once_with_its_name(
+    served: Served, streams: list[str]
+) -> None:
+    client = Client()
+    await client.connect(served.url, "websocket")
+    latest, other = [(await served.publish(f"{symbol}@ticker", SAMPLE))[0] for symbol in ("btcusdt", "ethusdt")]
+    answer = await client.call("subscribe", {"streams": streams})
+    assert [entry["stream"] for entry in answer["subscribed"]] == [f"spot:{stream}" for stream in streams]
+    shown = {entry["stream"]: entry["snapshot"] for entry in answer["subscribed"]}
+    assert shown == {"spot:*@ticker": None, "spot:btcusdt@ticker": json.loads(latest.payload)}
+    (live,) = await served.publish("btcusdt@ticker", SAMPLE)
+    await until(lambda: live.cursor in [body["cursor"] for body in client.named("ticker")], "live")
+    assert [body["cursor"] for body in client.named("ticker")] == [other.cursor, live.cursor]
+    await client.io.disconnect()
+
+
+@ALL_AND_ONE
+async def test_json_naming_all_and_one_of_them_shows_its_latest_value_once(served: Served, streams: list[str]) -> None:
+    for symbol in ("btcusdt", "ethusdt"):
+        await served.publish(f"{symbol}@ticker", SAMPLE)
+    async with json_client(served.url) as client:
+        await client.ask("subscribed", type="subscribe", rawStreams=streams)
+        await client.settle()
+        assert [len(client.of_stream(f"{symbol}@ticker")) for symbol in ("btcusdt", "ethusdt")] == [1, 1]
 
 
 async def test_json_subscribing_again_amid_messages_loses_none(slow_turning: Served) -> None:

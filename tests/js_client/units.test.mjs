@@ -6,7 +6,9 @@ import { CandleSeries, MAX_CANDLES, barOfCandle } from "../../clients/js/src/can
 import { Candles } from "../../clients/js/src/candles.js";
 import { Cursors, MAX_CURSORS } from "../../clients/js/src/cursors.js";
 import { Emitter } from "../../clients/js/src/emitter.js";
+import { OrderBook } from "../../clients/js/src/order-book.js";
 import { BoundedQueue } from "../../clients/js/src/queue.js";
+import { Streams } from "../../clients/js/src/streams.js";
 import { Subscription } from "../../clients/js/src/subscription.js";
 import { everyOf, kindOf } from "../../clients/js/src/stream-names.js";
 import { Turns } from "../../clients/js/src/turns.js";
@@ -274,6 +276,116 @@ test("what is lost is told before anything newer, also of a stream that had brou
   quiet.join(entry(null));
   quiet.join(entry(3));
   assert.deepEqual(quiet.said, [[null, 3, "unrecovered"], gone]);
+});
+
+/** Subscriptions of a client whose connections and answers are as told; `said` is what each of them said. */
+function connected() {
+  const asked = [];
+  const streams = new Streams((event, body, done) => asked.push({ event, body, done }));
+  const make = (wish, onMessage) => {
+    const subscription = new Subscription(
+      { ...wish, onMessage },
+      (left) => streams.remove(left),
+      () => true,
+    );
+    streams.add(subscription);
+    return subscription;
+  };
+  const subscribe = (...names) => {
+    const said = [];
+    const subscription = make({ streams: names }, ({ stream, cursor }) => said.push(`${stream} ${cursor}`));
+    subscription.on("gap", ({ stream, until }) => said.push(`gap ${stream} ${until}`));
+    subscription.on("rejected", ({ stream, code }) => said.push(`rejected ${stream} ${code}`));
+    subscription.on("error", ({ code }) => said.push(`error ${code}`));
+    subscription.on("resumed", ({ recovered, lost }) => said.push(`resumed ${recovered} lost ${lost}`));
+    return { subscription, said };
+  };
+  const answer = (reply, error = null) => {
+    const { event, body, done } = asked.shift();
+    done(error, reply);
+    return [event, body];
+  };
+  const grant = (entries, rejected = []) => answer({ ok: rejected.length === 0, subscribed: entries, rejected });
+  const reconnect = () => {
+    streams.disconnect();
+    for (const { done } of asked.splice(0)) done(new Error("socket has been disconnected"));
+    streams.connect();
+  };
+  streams.connect();
+  return { streams, make, subscribe, asked, answer, grant, reconnect };
+}
+
+const BOOK = "spot:btcusdt@book";
+const whole = (u, level = "1") => ({ e: "bookSnapshot", u, b: [[level, "1"]], a: [["100", "1"]] });
+const change = (u, level) => ({ e: "depthUpdate", U: u, u, b: [[level, "1"]], a: [] });
+const ofBook = (data) => ({ kind: "book", stream: BOOK, cursor: data.u, ts: 1000 + data.u, data, isSnapshot: false });
+const bookEntry = (data, more = {}) => ({ stream: BOOK, cursor: data.u, ts: 1000 + data.u, snapshot: data, ...more });
+
+/** A maintained book whose subscription is one of `client`'s. */
+function booked(client) {
+  const said = [];
+  const wish = { streamType: "book", symbols: ["btcusdt"] };
+  const book = new OrderBook(
+    (onMessage) => client.make(wish, onMessage),
+    () => () => {},
+  );
+  for (const event of ["change", "stale"]) book.on(event, () => said.push(event));
+  book.on("error", ({ code }) => said.push(code));
+  return { book, said };
+}
+
+test("a second subscription to a book brings the first one what the server drops on its way to it", () => {
+  const client = connected();
+  const { book } = booked(client);
+  client.grant([bookEntry(whole(10))]);
+  client.streams.route(ofBook(change(11, "2")));
+  const { book: second } = booked(client); // whose snapshot takes the place of changes 12 and 13
+  client.grant([bookEntry(whole(13, "5"))]);
+  client.streams.route(ofBook(change(14, "6")));
+  assert.deepEqual([book.bids(), book.updateId, book.isInSync], [[["6", "1"], ["5", "1"]], 14, true]);
+  assert.deepEqual(second.bids(), book.bids());
+});
+
+test("the state that a second subscription is shown reaches the first, also one to all symbols, where it is news", () => {
+  const { subscribe, streams, grant } = connected();
+  const ticker = (cursor) => ({ kind: "ticker", stream: "spot:btcusdt@ticker", cursor, ts: cursor, data: { c: cursor } });
+  const shown = (cursor) => ({ ...ticker(cursor), snapshot: { c: cursor } });
+  const [named, every] = [subscribe("btcusdt@ticker"), subscribe("*@ticker")];
+  grant([shown(1)]);
+  grant([{ stream: "spot:*@ticker", cursor: null, ts: null, snapshot: null }]);
+  streams.route(ticker(2));
+  for (const cursor of [3, 3]) {
+    subscribe("btcusdt@ticker");
+    grant([shown(cursor)]);
+  }
+  assert.deepEqual(named.said, [1, 2, 3].map((cursor) => `spot:btcusdt@ticker ${cursor}`));
+  assert.deepEqual(every.said, [2, 3].map((cursor) => `spot:btcusdt@ticker ${cursor}`));
+  assert.equal(named.subscription.duplicates, 0);
+});
+
+test("a book that is lost at a replica that is behind begins anew with what that replica has", () => {
+  const client = connected();
+  const { book } = booked(client);
+  client.grant([bookEntry(whole(10))]);
+  client.streams.route(ofBook(change(20, "2")));
+  client.reconnect();
+  client.grant([bookEntry(whole(15, "3"), { recovered: false })]);
+  assert.deepEqual([book.isInSync, book.updateId], [true, 15]);
+  client.streams.route(ofBook(change(16, "4")));
+  assert.deepEqual(book.bids(), [["4", "1"], ["3", "1"]]);
+});
+
+test("liquidations of all symbols, and a symbol named beside ALL, come once each, and their gaps are told once", () => {
+  const { subscribe, streams, grant } = connected();
+  const names = ["futures:*@forceOrder", "spot:*@trade", TRADES];
+  const { subscription, said } = subscribe(...names);
+  grant(names.map((stream) => ({ stream, cursor: null, ts: null, snapshot: null })));
+  for (const stream of ["futures:*@forceOrder", TRADES]) {
+    streams.route({ ...trade(1), stream });
+    streams.routeGap({ stream, missed: 1, until: 2, reason: "dropped" });
+  }
+  assert.deepEqual(said, ["futures:*@forceOrder 1", "gap futures:*@forceOrder 2", `${TRADES} 1`, `gap ${TRADES} 2`]);
+  assert.equal(subscription.duplicates, 0);
 });
 
 const queue = (limit, dropped = []) =>

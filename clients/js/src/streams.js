@@ -1,5 +1,6 @@
 import { TickcastError } from "./errors.js";
 import { everyOf } from "./stream-names.js";
+import { snapshotOf } from "./subscription.js";
 
 /** @typedef {import("./subscription.js").Subscription} Subscription */
 /** @typedef {import("../types/index.d.ts").Message} Message */
@@ -91,16 +92,12 @@ export class Streams {
 
   /** @param {Message} message */
   route(message) {
-    for (const member of this.#members.get(message.stream) ?? []) member.take(message);
-    if (this.#everies === 0) return;
-    for (const member of this.#members.get(everyOf(message.stream)) ?? []) member.take(message);
+    for (const member of this.#membersOf(message.stream)) member.take(message);
   }
 
   /** @param {Gap} gap */
   routeGap(gap) {
-    for (const stream of [gap.stream, everyOf(gap.stream)]) {
-      for (const member of this.#members.get(stream) ?? []) member.takeGap(gap);
-    }
+    for (const member of this.#membersOf(gap.stream)) member.takeGap(gap);
   }
 
   /**
@@ -142,6 +139,21 @@ export class Streams {
     }
     subscription.join(answer);
     if (!subscription.isOpen) this.#forget(subscription);
+    this.#share(subscription, answer);
+  }
+
+  /**
+   * Show the state that a newcomer was shown to the other members, too: in its place the server has dropped what was on
+   * its way to any of them.
+   * @param {Subscription} newcomer
+   * @param {import("./subscription.js").Answer} answer
+   */
+  #share(newcomer, { subscribed }) {
+    for (const entry of subscribed) {
+      const snapshot = snapshotOf(entry);
+      if (!snapshot) continue;
+      for (const member of this.#membersOf(entry.stream)) if (member !== newcomer) member.take(snapshot);
+    }
   }
 
   /**
@@ -164,6 +176,17 @@ export class Streams {
       refusal.retryAfter * 1000 * (1 + Math.random() / 2),
     );
     this.#timers.add(timer);
+  }
+
+  /**
+   * Who wants a stream, by its name or as a part of all symbols' (liquidations of all are both at once); each once.
+   * @param {string} stream
+   * @returns {Iterable<Subscription>}
+   */
+  #membersOf(stream) {
+    const named = this.#members.get(stream) ?? [];
+    const every = this.#everies > 0 ? this.#members.get(everyOf(stream)) : undefined;
+    return every ? new Set([...named, ...every]) : named;
   }
 
   /** @param {Subscription} subscription */

@@ -119,7 +119,7 @@ export class Subscription extends Emitter {
   /** @param {Message} message */
   take(message) {
     if (!this.isOpen || !this.isJoined) return;
-    if (!this.#cursors.accepts(message)) this.duplicates += 1;
+    if (!this.#cursors.accepts(message)) this.duplicates += message.isSnapshot ? 0 : 1;
     else if (this.#onMessage) callSafely(this.#onMessage, message);
     else this.#queue?.push(message);
   }
@@ -152,11 +152,15 @@ export class Subscription extends Emitter {
    * @param {Entry} entry
    * @param {boolean} hasLost
    */
-  #begin({ stream, cursor, ts, snapshot, recovered }, hasLost) {
+  #begin(entry, hasLost) {
+    const { stream, cursor, ts, recovered } = entry;
     if (hasLost) this.#tell("gap", { stream, missed: null, until: cursor, reason: "unrecovered" });
+    // At a replica that is behind, the snapshot that makes a book right again is older than what was shown.
+    if (hasLost && kindOf(stream) === "book") this.#cursors.forget(stream);
     if (cursor === null || ts === null || recovered) return;
-    if (snapshot === null) this.#cursors.begin(stream, cursor, ts);
-    else this.take({ kind: kindOf(stream), stream, cursor, ts, data: snapshot, isSnapshot: true });
+    const snapshot = snapshotOf(entry);
+    if (snapshot) this.take(snapshot);
+    else this.#cursors.begin(stream, cursor, ts);
   }
 
   /** @param {Message} message */
@@ -180,6 +184,16 @@ export class Subscription extends Emitter {
     if (isHeard || event === "gap" || this.#isReadyAsked) return;
     console.warn(`tickcast: ${body.stream ?? "request"} refused: ${body.message} (${body.code})`);
   }
+}
+
+/**
+ * The state that an answer shows of a stream; undefined where it shows none.
+ * @param {Entry} entry
+ * @returns {any} a Message of the stream's kind
+ */
+export function snapshotOf({ stream, cursor, ts, snapshot }) {
+  if (cursor === null || ts === null || snapshot === null) return undefined;
+  return { kind: kindOf(stream), stream, cursor, ts, data: snapshot, isSnapshot: true };
 }
 
 /**

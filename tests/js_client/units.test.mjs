@@ -315,6 +315,13 @@ function connected() {
   return { streams, make, subscribe, asked, answer, grant, reconnect };
 }
 
+/** Timers that run out when told, instead of those of the platform: each as its seconds and what it does. */
+function clocked(t) {
+  const timers = [];
+  t.mock.method(globalThis, "setTimeout", (act, ms) => timers.push([ms / 1000, act]));
+  return timers;
+}
+
 const BOOK = "spot:btcusdt@book";
 const whole = (u, level = "1") => ({ e: "bookSnapshot", u, b: [[level, "1"]], a: [["100", "1"]] });
 const change = (u, level) => ({ e: "depthUpdate", U: u, u, b: [[level, "1"]], a: [] });
@@ -373,6 +380,42 @@ test("a book that is lost at a replica that is behind begins anew with what that
   assert.deepEqual([book.isInSync, book.updateId], [true, 15]);
   client.streams.route(ofBook(change(16, "4")));
   assert.deepEqual(book.bids(), [["4", "1"], ["3", "1"]]);
+});
+
+test("what could not be left is left later, but for what is wanted again, and who left waits for it", async (t) => {
+  const timers = clocked(t);
+  const { subscribe, grant, answer, asked } = connected();
+  const eth = { ...entry(3), stream: "spot:ethusdt@trade" };
+  const { subscription } = subscribe("btcusdt@trade", "ethusdt@trade");
+  grant([entry(7), eth]);
+  let hasLeft = false;
+  void subscription.unsubscribe().then(() => (hasLeft = true));
+  answer({ ok: false, code: "rate_limited", message: "Wait", retryAfter: 4 });
+  subscribe("ethusdt@trade");
+  grant([eth]); // and with it, what was refused is asked for again
+  const left = ["unsubscribe", { streams: [TRADES] }];
+  assert.deepEqual(answer(undefined, new Error("operation has timed out")), left);
+  await new Promise(setImmediate);
+  assert.equal(hasLeft, false);
+  const [[refused], [unanswered, again]] = timers;
+  assert.ok(4 <= refused && refused <= 6 && 1 <= unanswered && unanswered <= 1.5);
+  again();
+  assert.deepEqual(answer({ ok: true, unsubscribed: [TRADES], rejected: [] }), left);
+  await new Promise(setImmediate);
+  assert.equal(hasLeft, true);
+  assert.deepEqual(asked, []);
+});
+
+test("who waits to leave is let go when the connection ends", async (t) => {
+  clocked(t);
+  const { subscribe, grant, answer, reconnect, asked } = connected();
+  const { subscription } = subscribe("btcusdt@trade");
+  grant([entry(7)]);
+  const left = subscription.unsubscribe();
+  answer({ ok: false, code: "rate_limited", message: "Wait", retryAfter: 4 });
+  reconnect();
+  await left;
+  assert.deepEqual(asked, []);
 });
 
 test("liquidations of all symbols, and a symbol named beside ALL, come once each, and their gaps are told once", () => {

@@ -10,6 +10,8 @@ import { snapshotOf } from "./subscription.js";
 
 /** Streams that a server grants one client, and therefore the most subscriptions that can have one. */
 const MAX_SUBSCRIPTIONS = 1024;
+/** When streams are left again whose leaving was not answered, or refused without a time. */
+const LEAVE_AGAIN_S = 1;
 
 /**
  * Which subscription wants which stream, and what the server was told of it on this connection.
@@ -167,13 +169,21 @@ export class Streams {
       subscription.end(new TickcastError(refusal));
       return;
     }
+    this.#after(refusal.retryAfter, () => subscription.isOpen && this.#join(subscription));
+  }
+
+  /**
+   * Act later, unless the connection is gone by then.
+   * @param {number} seconds at least, and up to a half more: clients that were refused together must not come back together
+   * @param {() => void} act
+   */
+  #after(seconds, act) {
     const timer = setTimeout(
       () => {
         this.#timers.delete(timer);
-        if (subscription.isOpen) this.#join(subscription);
+        act();
       },
-      // Clients that were refused at one time must not come back at one time.
-      refusal.retryAfter * 1000 * (1 + Math.random() / 2),
+      seconds * 1000 * (1 + Math.random() / 2),
     );
     this.#timers.add(timer);
   }
@@ -222,7 +232,18 @@ export class Streams {
     const leaving = this.#leaving.splice(0);
     const streams = new Set(leaving.flatMap((left) => left.streams).filter((stream) => !this.#members.has(stream)));
     const done = () => leaving.forEach((left) => left.done());
-    if (streams.size === 0 || !this.#isConnected) done();
-    else this.#call("unsubscribe", { streams: [...streams] }, done);
+    if (streams.size === 0 || !this.#isConnected) {
+      done();
+      return;
+    }
+    const connection = this.#connection;
+    this.#call("unsubscribe", { streams: [...streams] }, (_, answer) => {
+      if (connection !== this.#connection || answer?.unsubscribed) {
+        done();
+        return;
+      }
+      this.#leaving.push(...leaving);
+      this.#after(answer?.retryAfter ?? LEAVE_AGAIN_S, () => this.#leaveUnwanted());
+    });
   }
 }

@@ -248,8 +248,7 @@ test("a subscription asks as the application wrote, and after its first answer f
   assert.deepEqual(subscription.request(), { streams: ["btcusdt@trade"], throttle: 100 });
   join(entry(7));
   subscription.take(trade(8));
-  const asked = { streams: [TRADES], throttle: 100, snapshot: undefined, since: { [TRADES]: 8 } };
-  assert.deepEqual(subscription.request(), asked);
+  assert.deepEqual(subscription.request(), { streams: ["btcusdt@trade"], throttle: 100, since: { [TRADES]: 8 } });
 });
 
 test("what was missed follows the answer once, and what is shown already is left out", () => {
@@ -380,6 +379,98 @@ test("a book that is lost at a replica that is behind begins anew with what that
   assert.deepEqual([book.isInSync, book.updateId], [true, 15]);
   client.streams.route(ofBook(change(16, "4")));
   assert.deepEqual(book.bids(), [["4", "1"], ["3", "1"]]);
+});
+
+test("a stream whose symbol is halted is told once and asked for with each connection, until it is granted", () => {
+  const { subscribe, streams, grant, reconnect } = connected();
+  const { subscription, said } = subscribe("btcusdt@trade", "oldusdt@trade", "nousdt@trade");
+  const halted = { stream: "oldusdt@trade", code: "not_trading", message: "Halted" };
+  const unknown = { stream: "nousdt@trade", code: "unknown_symbol", message: "Unknown" };
+  grant([entry(7)], [halted, unknown]);
+  streams.route(trade(8));
+  reconnect();
+  const both = ["btcusdt@trade", "oldusdt@trade"];
+  const stopped = { ...halted, stream: "btcusdt@trade" };
+  assert.deepEqual(grant([], [stopped, halted]), ["subscribe", { streams: both, since: { [TRADES]: 8 } }]);
+  assert.equal(subscription.isOpen, true);
+  reconnect();
+  const old = { stream: "spot:oldusdt@trade", cursor: 3, ts: 3, snapshot: null };
+  assert.deepEqual(grant([entry(9, { recovered: true }), old]), ["subscribe", { streams: both, since: { [TRADES]: 8 } }]);
+  streams.route(trade(9));
+  assert.deepEqual(said, [
+    "rejected oldusdt@trade not_trading",
+    "rejected nousdt@trade unknown_symbol",
+    `${TRADES} 8`,
+    "rejected btcusdt@trade not_trading",
+    `resumed ${TRADES},spot:oldusdt@trade lost `,
+    `${TRADES} 9`,
+  ]);
+});
+
+test("a later refusal that nobody listens to is written to the console, as readiness does not tell of it", (t) => {
+  const warn = t.mock.method(console, "warn", () => {});
+  const subscription = new Subscription({ streams: ["btcusdt@trade"], onMessage: () => {} }, async () => {}, () => false);
+  void subscription.ready;
+  const unknown = { stream: "nousdt@trade", code: "unknown_symbol", message: "Unknown" };
+  subscription.join({ subscribed: [entry(7)], rejected: [unknown] });
+  assert.equal(warn.mock.callCount(), 0);
+  subscription.join({ subscribed: [], rejected: [{ stream: "btcusdt@trade", code: "not_trading", message: "Halted" }] });
+  assert.match(warn.mock.calls[0].arguments[0], /btcusdt@trade refused: Halted \(not_trading\)/);
+});
+
+test("a subscription for which there is no room after a reconnect says so and asks again; a new one ends", async (t) => {
+  const timers = clocked(t);
+  const { subscribe, grant, answer, reconnect, asked } = connected();
+  const { subscription, said } = subscribe("btcusdt@trade");
+  grant([entry(7)]);
+  reconnect();
+  const full = { ok: false, code: "too_many_streams", message: "Full" };
+  answer(full);
+  const fresh = subscribe("ethusdt@trade");
+  const ready = assert.rejects(fresh.subscription.ready, { code: "too_many_streams" });
+  answer(full);
+  await ready;
+  assert.deepEqual([subscription.isOpen, fresh.subscription.isOpen], [true, false]);
+  const [[seconds, again]] = timers;
+  assert.ok(10 <= seconds && seconds <= 15);
+  assert.deepEqual(asked, []);
+  again();
+  grant([entry(7, { recovered: true })]);
+  assert.deepEqual(said, ["error too_many_streams", `resumed ${TRADES} lost `]);
+});
+
+test("a book that is refused after it came is stale and says why, and one that was never granted says so once", async () => {
+  const client = connected();
+  const refusal = { stream: "btcusdt", code: "not_trading", message: "Halted" };
+  const { book, said } = booked(client);
+  client.grant([bookEntry(whole(10))]);
+  await book.ready;
+  client.reconnect();
+  client.grant([], [refusal]);
+  assert.equal(book.isInSync, false);
+  client.reconnect();
+  client.grant([bookEntry(whole(12))]);
+  assert.equal(book.isInSync, true);
+  assert.deepEqual(said, ["change", "stale", "not_trading", "change", "change"]);
+  const { said: never } = booked(client);
+  client.grant([], [refusal]);
+  await new Promise(setImmediate);
+  assert.deepEqual(never, ["not_trading"]);
+});
+
+test("candles whose symbol is halted after they came say so", async () => {
+  const client = connected();
+  const candles = new Candles(
+    { subscribe: ({ onMessage, ...wish }) => client.make(wish, onMessage), getHistoricalKlines: async () => minutes(1, 3) },
+    { symbol: "BTCUSDT", interval: "1m" },
+  );
+  const said = [];
+  candles.on("error", ({ code }) => said.push(code));
+  client.grant([{ stream: STREAM, cursor: null, ts: null, snapshot: null }]);
+  await candles.ready;
+  client.reconnect();
+  client.grant([], [{ stream: "BTCUSDT", code: "not_trading", message: "Halted" }]);
+  assert.deepEqual(said, ["not_trading"]);
 });
 
 test("what could not be left is left later, but for what is wanted again, and who left waits for it", async (t) => {

@@ -10,6 +10,8 @@ import { snapshotOf } from "./subscription.js";
 
 /** Streams that a server grants one client, and therefore the most subscriptions that can have one. */
 const MAX_SUBSCRIPTIONS = 1024;
+/** When streams are asked for again for which there was no room: others must have left some before. */
+const CROWDED_S = 10;
 /** When streams are left again whose leaving was not answered, or refused without a time. */
 const LEAVE_AGAIN_S = 1;
 
@@ -113,6 +115,22 @@ export class Streams {
     return members !== undefined;
   }
 
+  /**
+   * Another token holds from now on: tell whose streams it ends, and ask again for what the one before did not cover.
+   * @param {readonly string[]} left streams that have ended
+   */
+  renew(left) {
+    const forbidden = [...this.#subscriptions].filter((subscription) => subscription.isForbidden);
+    for (const stream of left) {
+      const members = this.#members.get(stream) ?? new Set();
+      this.#members.delete(stream);
+      if (stream.includes(":*@")) this.#everies -= members.size;
+      const refusal = { stream, code: "forbidden", message: "The new token does not cover it" };
+      for (const member of members) member.lose(refusal);
+    }
+    for (const subscription of forbidden) if (subscription.isOpen) this.#join(subscription);
+  }
+
   /** @param {Subscription} subscription */
   #join(subscription) {
     const connection = this.#connection;
@@ -159,17 +177,20 @@ export class Streams {
   }
 
   /**
-   * A request was refused as a whole: for now (`retryAfter`, in s), or for good.
+   * A request was refused as a whole: for now (`retryAfter`, in s), or for good. What was granted before is asked for until
+   * there is room again.
    * @param {Subscription} subscription
    * @param {Refusal} refusal
    */
   #onRefused(subscription, refusal) {
-    if (refusal.retryAfter === undefined) {
-      this.#forget(subscription);
+    const isCrowded = refusal.code === "too_many_streams" && subscription.isAnswered;
+    if (refusal.retryAfter === undefined && !isCrowded) {
+      void this.remove(subscription);
       subscription.end(new TickcastError(refusal));
       return;
     }
-    this.#after(refusal.retryAfter, () => subscription.isOpen && this.#join(subscription));
+    if (isCrowded) subscription.takeError(refusal);
+    this.#after(refusal.retryAfter ?? CROWDED_S, () => subscription.isOpen && this.#join(subscription));
   }
 
   /**

@@ -23,6 +23,7 @@ PRINTED: Final = {
     "order-book.mjs": r"(?:bids(?: [\d.]+,[\d.]+){3} asks(?: [\d.]+,[\d.]+){3}\n){2}",
     "replay.mjs": r"(?:[\d:.TZ-]+ [\d.]+ x [\d.]+\n)*\d+ messages, finished\n",
 }
+BTC, ETH = "spot:btcusdt@trade", "spot:ethusdt@trade"
 COUNTS: Final = {"candles.mjs": "2", "order-book.mjs": "2"}
 """Where as many as an example shows by itself would take long."""
 
@@ -93,14 +94,15 @@ def test_every_example_is_run_or_compiled() -> None:
     assert {path.name for path in (PACKAGE / "examples").iterdir()} == {*PRINTED, "typed.ts"}
 
 
-def test_a_refused_client_says_so_and_ends_and_an_expired_token_is_replaced(tmp_path: Path) -> None:
+def test_a_refused_client_says_so_and_ends_and_tokens_are_replaced_by_later_and_wider_ones(tmp_path: Path) -> None:
     port = free_port()
     settings = {"SIM_SYMBOLS": "2", "AUTH": "required", "AUTH_JWT_SECRET": SECRET}
     with tickcast("run", port, tmp_path, settings):
         said = printed(str(HERE / "scripts" / "credentials.mjs"), f"http://127.0.0.1:{port}", SECRET)
 
     asked = "asked unauthorized first unauthorized,unauthorized,token_expired,unauthorized true closed"
-    assert said.splitlines() == ["refused unauthorized closed unauthorized", "renewed 2", asked]
+    narrowed = f"narrowed {ETH} forbidden {BTC} {BTC},{ETH}"
+    assert said.splitlines() == ["refused unauthorized closed unauthorized", "renewed 2", narrowed, asked]
 
 
 @pytest.mark.parametrize("whose", ["own", "provided"])

@@ -6,7 +6,9 @@ import { CandleSeries, MAX_CANDLES, barOfCandle } from "../../clients/js/src/can
 import { Candles } from "../../clients/js/src/candles.js";
 import { Cursors, MAX_CURSORS } from "../../clients/js/src/cursors.js";
 import { Emitter } from "../../clients/js/src/emitter.js";
+import { OrderBook } from "../../clients/js/src/order-book.js";
 import { BoundedQueue } from "../../clients/js/src/queue.js";
+import { Streams } from "../../clients/js/src/streams.js";
 import { Subscription } from "../../clients/js/src/subscription.js";
 import { everyOf, kindOf } from "../../clients/js/src/stream-names.js";
 import { Turns } from "../../clients/js/src/turns.js";
@@ -246,8 +248,7 @@ test("a subscription asks as the application wrote, and after its first answer f
   assert.deepEqual(subscription.request(), { streams: ["btcusdt@trade"], throttle: 100 });
   join(entry(7));
   subscription.take(trade(8));
-  const asked = { streams: [TRADES], throttle: 100, snapshot: undefined, since: { [TRADES]: 8 } };
-  assert.deepEqual(subscription.request(), asked);
+  assert.deepEqual(subscription.request(), { streams: ["btcusdt@trade"], throttle: 100, since: { [TRADES]: 8 } });
 });
 
 test("what was missed follows the answer once, and what is shown already is left out", () => {
@@ -274,6 +275,251 @@ test("what is lost is told before anything newer, also of a stream that had brou
   quiet.join(entry(null));
   quiet.join(entry(3));
   assert.deepEqual(quiet.said, [[null, 3, "unrecovered"], gone]);
+});
+
+/** Subscriptions of a client whose connections and answers are as told; `said` is what each of them said. */
+function connected() {
+  const asked = [];
+  const streams = new Streams((event, body, done) => asked.push({ event, body, done }));
+  const make = (wish, onMessage) => {
+    const subscription = new Subscription(
+      { ...wish, onMessage },
+      (left) => streams.remove(left),
+      () => true,
+    );
+    streams.add(subscription);
+    return subscription;
+  };
+  const subscribe = (...names) => {
+    const said = [];
+    const subscription = make({ streams: names }, ({ stream, cursor }) => said.push(`${stream} ${cursor}`));
+    subscription.on("gap", ({ stream, until }) => said.push(`gap ${stream} ${until}`));
+    subscription.on("rejected", ({ stream, code }) => said.push(`rejected ${stream} ${code}`));
+    subscription.on("error", ({ code }) => said.push(`error ${code}`));
+    subscription.on("resumed", ({ recovered, lost }) => said.push(`resumed ${recovered} lost ${lost}`));
+    return { subscription, said };
+  };
+  const answer = (reply, error = null) => {
+    const { event, body, done } = asked.shift();
+    done(error, reply);
+    return [event, body];
+  };
+  const grant = (entries, rejected = []) => answer({ ok: rejected.length === 0, subscribed: entries, rejected });
+  const reconnect = () => {
+    streams.disconnect();
+    for (const { done } of asked.splice(0)) done(new Error("socket has been disconnected"));
+    streams.connect();
+  };
+  streams.connect();
+  return { streams, make, subscribe, asked, answer, grant, reconnect };
+}
+
+/** Timers that run out when told, instead of those of the platform: each as its seconds and what it does. */
+function clocked(t) {
+  const timers = [];
+  t.mock.method(globalThis, "setTimeout", (act, ms) => timers.push([ms / 1000, act]));
+  return timers;
+}
+
+const BOOK = "spot:btcusdt@book";
+const whole = (u, level = "1") => ({ e: "bookSnapshot", u, b: [[level, "1"]], a: [["100", "1"]] });
+const change = (u, level) => ({ e: "depthUpdate", U: u, u, b: [[level, "1"]], a: [] });
+const ofBook = (data) => ({ kind: "book", stream: BOOK, cursor: data.u, ts: 1000 + data.u, data, isSnapshot: false });
+const bookEntry = (data, more = {}) => ({ stream: BOOK, cursor: data.u, ts: 1000 + data.u, snapshot: data, ...more });
+
+/** A maintained book whose subscription is one of `client`'s. */
+function booked(client) {
+  const said = [];
+  const wish = { streamType: "book", symbols: ["btcusdt"] };
+  const book = new OrderBook(
+    (onMessage) => client.make(wish, onMessage),
+    () => () => {},
+  );
+  for (const event of ["change", "stale"]) book.on(event, () => said.push(event));
+  book.on("error", ({ code }) => said.push(code));
+  return { book, said };
+}
+
+test("a second subscription to a book brings the first one what the server drops on its way to it", () => {
+  const client = connected();
+  const { book } = booked(client);
+  client.grant([bookEntry(whole(10))]);
+  client.streams.route(ofBook(change(11, "2")));
+  const { book: second } = booked(client); // whose snapshot takes the place of changes 12 and 13
+  client.grant([bookEntry(whole(13, "5"))]);
+  client.streams.route(ofBook(change(14, "6")));
+  assert.deepEqual([book.bids(), book.updateId, book.isInSync], [[["6", "1"], ["5", "1"]], 14, true]);
+  assert.deepEqual(second.bids(), book.bids());
+});
+
+test("the state that a second subscription is shown reaches the first, also one to all symbols, where it is news", () => {
+  const { subscribe, streams, grant } = connected();
+  const ticker = (cursor) => ({ kind: "ticker", stream: "spot:btcusdt@ticker", cursor, ts: cursor, data: { c: cursor } });
+  const shown = (cursor) => ({ ...ticker(cursor), snapshot: { c: cursor } });
+  const [named, every] = [subscribe("btcusdt@ticker"), subscribe("*@ticker")];
+  grant([shown(1)]);
+  grant([{ stream: "spot:*@ticker", cursor: null, ts: null, snapshot: null }]);
+  streams.route(ticker(2));
+  for (const cursor of [3, 3]) {
+    subscribe("btcusdt@ticker");
+    grant([shown(cursor)]);
+  }
+  assert.deepEqual(named.said, [1, 2, 3].map((cursor) => `spot:btcusdt@ticker ${cursor}`));
+  assert.deepEqual(every.said, [2, 3].map((cursor) => `spot:btcusdt@ticker ${cursor}`));
+  assert.equal(named.subscription.duplicates, 0);
+});
+
+test("a book that is lost at a replica that is behind begins anew with what that replica has", () => {
+  const client = connected();
+  const { book } = booked(client);
+  client.grant([bookEntry(whole(10))]);
+  client.streams.route(ofBook(change(20, "2")));
+  client.reconnect();
+  client.grant([bookEntry(whole(15, "3"), { recovered: false })]);
+  assert.deepEqual([book.isInSync, book.updateId], [true, 15]);
+  client.streams.route(ofBook(change(16, "4")));
+  assert.deepEqual(book.bids(), [["4", "1"], ["3", "1"]]);
+});
+
+test("a stream whose symbol is halted is told once and asked for with each connection, until it is granted", () => {
+  const { subscribe, streams, grant, reconnect } = connected();
+  const { subscription, said } = subscribe("btcusdt@trade", "oldusdt@trade", "nousdt@trade");
+  const halted = { stream: "oldusdt@trade", code: "not_trading", message: "Halted" };
+  const unknown = { stream: "nousdt@trade", code: "unknown_symbol", message: "Unknown" };
+  grant([entry(7)], [halted, unknown]);
+  streams.route(trade(8));
+  reconnect();
+  const both = ["btcusdt@trade", "oldusdt@trade"];
+  const stopped = { ...halted, stream: "btcusdt@trade" };
+  assert.deepEqual(grant([], [stopped, halted]), ["subscribe", { streams: both, since: { [TRADES]: 8 } }]);
+  assert.equal(subscription.isOpen, true);
+  reconnect();
+  const old = { stream: "spot:oldusdt@trade", cursor: 3, ts: 3, snapshot: null };
+  assert.deepEqual(grant([entry(9, { recovered: true }), old]), ["subscribe", { streams: both, since: { [TRADES]: 8 } }]);
+  streams.route(trade(9));
+  assert.deepEqual(said, [
+    "rejected oldusdt@trade not_trading",
+    "rejected nousdt@trade unknown_symbol",
+    `${TRADES} 8`,
+    "rejected btcusdt@trade not_trading",
+    `resumed ${TRADES},spot:oldusdt@trade lost `,
+    `${TRADES} 9`,
+  ]);
+});
+
+test("a later refusal that nobody listens to is written to the console, as readiness does not tell of it", (t) => {
+  const warn = t.mock.method(console, "warn", () => {});
+  const subscription = new Subscription({ streams: ["btcusdt@trade"], onMessage: () => {} }, async () => {}, () => false);
+  void subscription.ready;
+  const unknown = { stream: "nousdt@trade", code: "unknown_symbol", message: "Unknown" };
+  subscription.join({ subscribed: [entry(7)], rejected: [unknown] });
+  assert.equal(warn.mock.callCount(), 0);
+  subscription.join({ subscribed: [], rejected: [{ stream: "btcusdt@trade", code: "not_trading", message: "Halted" }] });
+  assert.match(warn.mock.calls[0].arguments[0], /btcusdt@trade refused: Halted \(not_trading\)/);
+});
+
+test("a subscription for which there is no room after a reconnect says so and asks again; a new one ends", async (t) => {
+  const timers = clocked(t);
+  const { subscribe, grant, answer, reconnect, asked } = connected();
+  const { subscription, said } = subscribe("btcusdt@trade");
+  grant([entry(7)]);
+  reconnect();
+  const full = { ok: false, code: "too_many_streams", message: "Full" };
+  answer(full);
+  const fresh = subscribe("ethusdt@trade");
+  const ready = assert.rejects(fresh.subscription.ready, { code: "too_many_streams" });
+  answer(full);
+  await ready;
+  assert.deepEqual([subscription.isOpen, fresh.subscription.isOpen], [true, false]);
+  const [[seconds, again]] = timers;
+  assert.ok(10 <= seconds && seconds <= 15);
+  assert.deepEqual(asked, []);
+  again();
+  grant([entry(7, { recovered: true })]);
+  assert.deepEqual(said, ["error too_many_streams", `resumed ${TRADES} lost `]);
+});
+
+test("a book that is refused after it came is stale and says why, and one that was never granted says so once", async () => {
+  const client = connected();
+  const refusal = { stream: "btcusdt", code: "not_trading", message: "Halted" };
+  const { book, said } = booked(client);
+  client.grant([bookEntry(whole(10))]);
+  await book.ready;
+  client.reconnect();
+  client.grant([], [refusal]);
+  assert.equal(book.isInSync, false);
+  client.reconnect();
+  client.grant([bookEntry(whole(12))]);
+  assert.equal(book.isInSync, true);
+  assert.deepEqual(said, ["change", "stale", "not_trading", "change", "change"]);
+  const { said: never } = booked(client);
+  client.grant([], [refusal]);
+  await new Promise(setImmediate);
+  assert.deepEqual(never, ["not_trading"]);
+});
+
+test("candles whose symbol is halted after they came say so", async () => {
+  const client = connected();
+  const candles = new Candles(
+    { subscribe: ({ onMessage, ...wish }) => client.make(wish, onMessage), getHistoricalKlines: async () => minutes(1, 3) },
+    { symbol: "BTCUSDT", interval: "1m" },
+  );
+  const said = [];
+  candles.on("error", ({ code }) => said.push(code));
+  client.grant([{ stream: STREAM, cursor: null, ts: null, snapshot: null }]);
+  await candles.ready;
+  client.reconnect();
+  client.grant([], [{ stream: "BTCUSDT", code: "not_trading", message: "Halted" }]);
+  assert.deepEqual(said, ["not_trading"]);
+});
+
+test("what could not be left is left later, but for what is wanted again, and who left waits for it", async (t) => {
+  const timers = clocked(t);
+  const { subscribe, grant, answer, asked } = connected();
+  const eth = { ...entry(3), stream: "spot:ethusdt@trade" };
+  const { subscription } = subscribe("btcusdt@trade", "ethusdt@trade");
+  grant([entry(7), eth]);
+  let hasLeft = false;
+  void subscription.unsubscribe().then(() => (hasLeft = true));
+  answer({ ok: false, code: "rate_limited", message: "Wait", retryAfter: 4 });
+  subscribe("ethusdt@trade");
+  grant([eth]); // and with it, what was refused is asked for again
+  const left = ["unsubscribe", { streams: [TRADES] }];
+  assert.deepEqual(answer(undefined, new Error("operation has timed out")), left);
+  await new Promise(setImmediate);
+  assert.equal(hasLeft, false);
+  const [[refused], [unanswered, again]] = timers;
+  assert.ok(4 <= refused && refused <= 6 && 1 <= unanswered && unanswered <= 1.5);
+  again();
+  assert.deepEqual(answer({ ok: true, unsubscribed: [TRADES], rejected: [] }), left);
+  await new Promise(setImmediate);
+  assert.equal(hasLeft, true);
+  assert.deepEqual(asked, []);
+});
+
+test("who waits to leave is let go when the connection ends", async (t) => {
+  clocked(t);
+  const { subscribe, grant, answer, reconnect, asked } = connected();
+  const { subscription } = subscribe("btcusdt@trade");
+  grant([entry(7)]);
+  const left = subscription.unsubscribe();
+  answer({ ok: false, code: "rate_limited", message: "Wait", retryAfter: 4 });
+  reconnect();
+  await left;
+  assert.deepEqual(asked, []);
+});
+
+test("liquidations of all symbols, and a symbol named beside ALL, come once each, and their gaps are told once", () => {
+  const { subscribe, streams, grant } = connected();
+  const names = ["futures:*@forceOrder", "spot:*@trade", TRADES];
+  const { subscription, said } = subscribe(...names);
+  grant(names.map((stream) => ({ stream, cursor: null, ts: null, snapshot: null })));
+  for (const stream of ["futures:*@forceOrder", TRADES]) {
+    streams.route({ ...trade(1), stream });
+    streams.routeGap({ stream, missed: 1, until: 2, reason: "dropped" });
+  }
+  assert.deepEqual(said, ["futures:*@forceOrder 1", "gap futures:*@forceOrder 2", `${TRADES} 1`, `gap ${TRADES} 2`]);
+  assert.equal(subscription.duplicates, 0);
 });
 
 const queue = (limit, dropped = []) =>

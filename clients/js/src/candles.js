@@ -68,7 +68,11 @@ export class Candles extends Emitter {
       onMessage: (message) => this.#onMessage(message),
     });
     this.#subscription.ready.then(
-      () => this.#fetch(true),
+      () => {
+        // The first answer's refusal is its `end`; after that it may be granted again.
+        this.#subscription.on("rejected", (refusal) => this.emit("error", new TickcastError(refusal)));
+        void this.#fetch(true);
+      },
       (error) => this.#fail(error),
     );
     this.#subscription.on("end", (error) => this.#fail(error));

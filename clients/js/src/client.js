@@ -141,6 +141,7 @@ export class Client extends Emitter {
     const { expiresAt, left } = await this.#ask("authenticate", { token });
     if (typeof this.#token !== "function") this.#token = token;
     this.#shown = token;
+    this.#streams.renew(left);
     return { expiresAt, left };
   }
 

@@ -41,6 +41,14 @@ export class Cursors {
     return true;
   }
 
+  /**
+   * Forget a stream that begins anew, wherever that is.
+   * @param {string} stream
+   */
+  forget(stream) {
+    this.#last.delete(stream);
+  }
+
   /** The last cursors by stream, as `subscribe` takes them; undefined while there are none. */
   get since() {
     if (this.#last.size === 0) return undefined;

@@ -6,6 +6,7 @@ import { TickcastError } from "./errors.js";
 /** @typedef {import("../types/index.d.ts").Message<"book">} BookMessage */
 /** @typedef {import("../types/index.d.ts").OrderBook} OrderBookShape */
 /** @typedef {import("../types/index.d.ts").OrderBookEvents} OrderBookEvents */
+/** @typedef {import("../types/index.d.ts").Refusal} Refusal */
 /** @typedef {import("../types/index.d.ts").Subscription<BookMessage>} BookSubscription */
 
 /**
@@ -38,7 +39,9 @@ export class OrderBook extends Emitter {
     const forget = onConnectionLost(() => this.#onConnectionLost());
     this.#subscription.on("gap", (gap) => this.#becomeStale(gap));
     this.#subscription.on("error", (refusal) => this.emit("error", refusal));
-    this.#subscription.on("rejected", () => {}); // of one stream: `end` says the same
+    // Of one stream, the first answer's refusal is its `end`; after that it may be granted again.
+    const listen = () => this.#subscription.on("rejected", (refusal) => this.#onRejected(refusal));
+    this.#subscription.ready.then(listen, () => {});
     this.#subscription.on("resumed", () => this.#onResumed());
     /** @type {Promise<never>} */
     const refused = new Promise((_, reject) => {
@@ -103,6 +106,12 @@ export class OrderBook extends Emitter {
   #onResumed() {
     this.#isConnected = true;
     if (this.#isValid) this.emit("change", this);
+  }
+
+  /** @param {Refusal} refusal */
+  #onRejected(refusal) {
+    this.#onConnectionLost();
+    this.emit("error", refusal);
   }
 
   /** @param {Gap | undefined} gap */

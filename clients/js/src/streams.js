@@ -1,5 +1,6 @@
 import { TickcastError } from "./errors.js";
 import { everyOf } from "./stream-names.js";
+import { snapshotOf } from "./subscription.js";
 
 /** @typedef {import("./subscription.js").Subscription} Subscription */
 /** @typedef {import("../types/index.d.ts").Message} Message */
@@ -9,6 +10,10 @@ import { everyOf } from "./stream-names.js";
 
 /** Streams that a server grants one client, and therefore the most subscriptions that can have one. */
 const MAX_SUBSCRIPTIONS = 1024;
+/** When streams are asked for again for which there was no room: others must have left some before. */
+const CROWDED_S = 10;
+/** When streams are left again whose leaving was not answered, or refused without a time. */
+const LEAVE_AGAIN_S = 1;
 
 /**
  * Which subscription wants which stream, and what the server was told of it on this connection.
@@ -91,16 +96,12 @@ export class Streams {
 
   /** @param {Message} message */
   route(message) {
-    for (const member of this.#members.get(message.stream) ?? []) member.take(message);
-    if (this.#everies === 0) return;
-    for (const member of this.#members.get(everyOf(message.stream)) ?? []) member.take(message);
+    for (const member of this.#membersOf(message.stream)) member.take(message);
   }
 
   /** @param {Gap} gap */
   routeGap(gap) {
-    for (const stream of [gap.stream, everyOf(gap.stream)]) {
-      for (const member of this.#members.get(stream) ?? []) member.takeGap(gap);
-    }
+    for (const member of this.#membersOf(gap.stream)) member.takeGap(gap);
   }
 
   /**
@@ -112,6 +113,22 @@ export class Streams {
     const members = this.#members.get(refusal.stream ?? "");
     for (const member of members ?? []) member.takeError(refusal);
     return members !== undefined;
+  }
+
+  /**
+   * Another token holds from now on: tell whose streams it ends, and ask again for what the one before did not cover.
+   * @param {readonly string[]} left streams that have ended
+   */
+  renew(left) {
+    const forbidden = [...this.#subscriptions].filter((subscription) => subscription.isForbidden);
+    for (const stream of left) {
+      const members = this.#members.get(stream) ?? new Set();
+      this.#members.delete(stream);
+      if (stream.includes(":*@")) this.#everies -= members.size;
+      const refusal = { stream, code: "forbidden", message: "The new token does not cover it" };
+      for (const member of members) member.lose(refusal);
+    }
+    for (const subscription of forbidden) if (subscription.isOpen) this.#join(subscription);
   }
 
   /** @param {Subscription} subscription */
@@ -142,28 +159,65 @@ export class Streams {
     }
     subscription.join(answer);
     if (!subscription.isOpen) this.#forget(subscription);
+    this.#share(subscription, answer);
   }
 
   /**
-   * A request was refused as a whole: for now (`retryAfter`, in s), or for good.
+   * Show the state that a newcomer was shown to the other members, too: in its place the server has dropped what was on
+   * its way to any of them.
+   * @param {Subscription} newcomer
+   * @param {import("./subscription.js").Answer} answer
+   */
+  #share(newcomer, { subscribed }) {
+    for (const entry of subscribed) {
+      const snapshot = snapshotOf(entry);
+      if (!snapshot) continue;
+      for (const member of this.#membersOf(entry.stream)) if (member !== newcomer) member.take(snapshot);
+    }
+  }
+
+  /**
+   * A request was refused as a whole: for now (`retryAfter`, in s), or for good. What was granted before is asked for until
+   * there is room again.
    * @param {Subscription} subscription
    * @param {Refusal} refusal
    */
   #onRefused(subscription, refusal) {
-    if (refusal.retryAfter === undefined) {
-      this.#forget(subscription);
+    const isCrowded = refusal.code === "too_many_streams" && subscription.isAnswered;
+    if (refusal.retryAfter === undefined && !isCrowded) {
+      void this.remove(subscription);
       subscription.end(new TickcastError(refusal));
       return;
     }
+    if (isCrowded) subscription.takeError(refusal);
+    this.#after(refusal.retryAfter ?? CROWDED_S, () => subscription.isOpen && this.#join(subscription));
+  }
+
+  /**
+   * Act later, unless the connection is gone by then.
+   * @param {number} seconds at least, and up to a half more: clients that were refused together must not come back together
+   * @param {() => void} act
+   */
+  #after(seconds, act) {
     const timer = setTimeout(
       () => {
         this.#timers.delete(timer);
-        if (subscription.isOpen) this.#join(subscription);
+        act();
       },
-      // Clients that were refused at one time must not come back at one time.
-      refusal.retryAfter * 1000 * (1 + Math.random() / 2),
+      seconds * 1000 * (1 + Math.random() / 2),
     );
     this.#timers.add(timer);
+  }
+
+  /**
+   * Who wants a stream, by its name or as a part of all symbols' (liquidations of all are both at once); each once.
+   * @param {string} stream
+   * @returns {Iterable<Subscription>}
+   */
+  #membersOf(stream) {
+    const named = this.#members.get(stream) ?? [];
+    const every = this.#everies > 0 ? this.#members.get(everyOf(stream)) : undefined;
+    return every ? new Set([...named, ...every]) : named;
   }
 
   /** @param {Subscription} subscription */
@@ -199,7 +253,18 @@ export class Streams {
     const leaving = this.#leaving.splice(0);
     const streams = new Set(leaving.flatMap((left) => left.streams).filter((stream) => !this.#members.has(stream)));
     const done = () => leaving.forEach((left) => left.done());
-    if (streams.size === 0 || !this.#isConnected) done();
-    else this.#call("unsubscribe", { streams: [...streams] }, done);
+    if (streams.size === 0 || !this.#isConnected) {
+      done();
+      return;
+    }
+    const connection = this.#connection;
+    this.#call("unsubscribe", { streams: [...streams] }, (_, answer) => {
+      if (connection !== this.#connection || answer?.unsubscribed) {
+        done();
+        return;
+      }
+      this.#leaving.push(...leaving);
+      this.#after(answer?.retryAfter ?? LEAVE_AGAIN_S, () => this.#leaveUnwanted());
+    });
   }
 }

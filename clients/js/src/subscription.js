@@ -14,6 +14,8 @@ import { kindOf } from "./stream-names.js";
 /** @typedef {{onMessage?: (message: any) => void, queueLimit?: number} & Record<string, unknown>} Request */
 
 const QUEUE_LIMIT = 10_000;
+/** Why a stream is refused that may be granted another time: when it trades, when others were left, with another token. */
+const PASSING = new Set(["not_trading", "too_many_streams", "forbidden"]);
 
 /**
  * One request's streams on whichever connection there is.
@@ -27,6 +29,10 @@ export class Subscription extends Emitter {
   #cursors = new Cursors();
   /** @type {string[] | undefined} by their full names; undefined until the first answer */
   #streams;
+  /** @type {Set<string>} all that were ever granted */
+  #granted = new Set();
+  /** @type {Map<string, string>} the codes of what is refused now */
+  #refused = new Map();
   /** @type {Map<string, Gap>} what the loop has not read, until it comes back */
   #unread = new Map();
   /** @type {BoundedQueue<Message> | undefined} */
@@ -78,6 +84,16 @@ export class Subscription extends Emitter {
     return this.#streams ?? [];
   }
 
+  /** Whether the server has ever granted anything. */
+  get isAnswered() {
+    return this.#streams !== undefined;
+  }
+
+  /** Whether something is refused that another token may cover. */
+  get isForbidden() {
+    return [...this.#refused.values()].includes("forbidden");
+  }
+
   [Symbol.asyncIterator]() {
     if (!this.#queue) throw new TypeError("Messages go to onMessage: leave it out to iterate over them");
     return this.#queue;
@@ -90,11 +106,9 @@ export class Subscription extends Emitter {
     await left;
   }
 
-  /** What to ask the server for: at first what the application wrote, then what was granted, from our cursors on. */
+  /** What to ask the server for: what the application wrote, but for what is refused for good, from our cursors on. */
   request() {
-    if (!this.#streams) return this.#wish;
-    const { throttle, snapshot } = this.#wish;
-    return { streams: this.#streams, throttle, snapshot, since: this.#cursors.since };
+    return this.#streams ? { ...this.#wish, since: this.#cursors.since } : this.#wish;
   }
 
   /**
@@ -105,13 +119,15 @@ export class Subscription extends Emitter {
     const isReturn = this.#streams !== undefined;
     this.#streams = subscribed.map(({ stream }) => stream);
     this.isJoined = true;
-    for (const refusal of rejected) this.#tell("rejected", refusal);
+    this.#noteRefused(rejected);
     if (subscribed.length === 0) {
-      this.end(new TickcastError(/** @type {Refusal} */ (rejected[0])), true);
+      const mayReturn = isReturn && rejected.some(({ code }) => PASSING.has(code));
+      if (!mayReturn) this.end(new TickcastError(/** @type {Refusal} */ (rejected[0])), true);
       return;
     }
     this.#resolveReady({ streams: this.#streams, rejected });
-    const lost = subscribed.filter((entry) => isLost(entry, isReturn)).map(({ stream }) => stream);
+    const lost = subscribed.filter((entry) => isLost(entry, this.#granted.has(entry.stream))).map(({ stream }) => stream);
+    for (const { stream } of subscribed) this.#granted.add(stream);
     for (const entry of subscribed) this.#begin(entry, lost.includes(entry.stream));
     if (isReturn) this.emit("resumed", { recovered: this.#streams.filter((stream) => !lost.includes(stream)), lost });
   }
@@ -119,7 +135,7 @@ export class Subscription extends Emitter {
   /** @param {Message} message */
   take(message) {
     if (!this.isOpen || !this.isJoined) return;
-    if (!this.#cursors.accepts(message)) this.duplicates += 1;
+    if (!this.#cursors.accepts(message)) this.duplicates += message.isSnapshot ? 0 : 1;
     else if (this.#onMessage) callSafely(this.#onMessage, message);
     else this.#queue?.push(message);
   }
@@ -132,6 +148,16 @@ export class Subscription extends Emitter {
   /** @param {Refusal} refusal */
   takeError(refusal) {
     this.#tell("error", refusal);
+  }
+
+  /**
+   * A stream has ended: the token does not cover it any more.
+   * @param {Refusal & {stream: string}} refusal
+   */
+  lose(refusal) {
+    this.#streams = this.streams.filter((stream) => stream !== refusal.stream);
+    this.#refused.set(refusal.stream, refusal.code);
+    this.#tell("rejected", refusal);
   }
 
   /**
@@ -152,11 +178,31 @@ export class Subscription extends Emitter {
    * @param {Entry} entry
    * @param {boolean} hasLost
    */
-  #begin({ stream, cursor, ts, snapshot, recovered }, hasLost) {
+  #begin(entry, hasLost) {
+    const { stream, cursor, ts, recovered } = entry;
     if (hasLost) this.#tell("gap", { stream, missed: null, until: cursor, reason: "unrecovered" });
+    // At a replica that is behind, the snapshot that makes a book right again is older than what was shown.
+    if (hasLost && kindOf(stream) === "book") this.#cursors.forget(stream);
     if (cursor === null || ts === null || recovered) return;
-    if (snapshot === null) this.#cursors.begin(stream, cursor, ts);
-    else this.take({ kind: kindOf(stream), stream, cursor, ts, data: snapshot, isSnapshot: true });
+    const snapshot = snapshotOf(entry);
+    if (snapshot) this.take(snapshot);
+    else this.#cursors.begin(stream, cursor, ts);
+  }
+
+  /**
+   * Tell what is refused, once for as long as it is, and ask no more for what is refused for good.
+   * @param {Refusal[]} rejected
+   */
+  #noteRefused(rejected) {
+    const before = this.#refused;
+    this.#refused = new Map(rejected.map(({ stream = "", code }) => [stream, code]));
+    const gone = new Set(rejected.filter(({ code }) => !PASSING.has(code)).map(({ stream }) => stream));
+    const names = this.#wish.streams ? "streams" : "symbols";
+    const wanted = /** @type {string[]} */ ([this.#wish[names]].flat());
+    this.#wish = { ...this.#wish, [names]: wanted.filter((name) => !gone.has(name)) };
+    for (const refusal of rejected) {
+      if (before.get(refusal.stream ?? "") !== refusal.code) this.#tell("rejected", refusal);
+    }
   }
 
   /** @param {Message} message */
@@ -177,9 +223,20 @@ export class Subscription extends Emitter {
    */
   #tell(event, body) {
     const isHeard = [this.emit(event, body), this.#bubble(event, body)].includes(true);
-    if (isHeard || event === "gap" || this.#isReadyAsked) return;
+    const isShownByReady = this.#isReadyAsked && this.#granted.size === 0;
+    if (isHeard || event === "gap" || isShownByReady) return;
     console.warn(`tickcast: ${body.stream ?? "request"} refused: ${body.message} (${body.code})`);
   }
+}
+
+/**
+ * The state that an answer shows of a stream; undefined where it shows none.
+ * @param {Entry} entry
+ * @returns {any} a Message of the stream's kind
+ */
+export function snapshotOf({ stream, cursor, ts, snapshot }) {
+  if (cursor === null || ts === null || snapshot === null) return undefined;
+  return { kind: kindOf(stream), stream, cursor, ts, data: snapshot, isSnapshot: true };
 }
 
 /**
@@ -188,7 +245,7 @@ export class Subscription extends Emitter {
  * Of a stream that had brought nothing before, there was no cursor to ask from: whatever its last message is, it was not
  * shown, unless its state is.
  * @param {Entry} entry
- * @param {boolean} isReturn
+ * @param {boolean} isReturn whether we had it before
  */
 function isLost({ recovered, cursor, snapshot }, isReturn) {
   return recovered === false || (isReturn && recovered === undefined && cursor !== null && snapshot === null);

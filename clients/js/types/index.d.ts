@@ -95,9 +95,16 @@ export interface Resumption {
 
 export interface SubscriptionEvents {
   gap: Gap;
-  /** A stream that was refused; the others of the request are subscribed. */
+  /**
+   * A stream that was refused, or that a renewed token does not cover any more; the others of the request are subscribed.
+   * Told once. What is `not_trading` or `forbidden` is asked for again with the next connection, `forbidden` with the
+   * next token, too.
+   */
   rejected: Refusal;
-  /** What the server says of a subscribed stream: `too_many_books`. It stays subscribed. */
+  /**
+   * What the server says of a subscribed stream: `too_many_books`. It stays subscribed. Or of all of them, when it has no
+   * room for them after a reconnect: `too_many_streams`. They are asked for again every few seconds.
+   */
   error: Refusal;
   resumed: Resumption;
   /** It ended: `unsubscribe`, `close`, or the server refused it (then with the reason). */
@@ -202,7 +209,7 @@ export interface CandlesEvents {
   candle: CandleBar;
   /** All of them may have changed: the first time, after missing ones were fetched, and with older ones in front. */
   reset: readonly CandleBar[];
-  /** History could not be fetched; it is tried again. */
+  /** History could not be fetched, or live updates are refused after they came: both are tried again. */
   error: TickcastError;
 }
 
@@ -228,7 +235,7 @@ export interface OrderBookEvents {
   change: OrderBook;
   /** Changes are missing: the book does not hold until it is in sync again. */
   stale: Gap | undefined;
-  /** Such as `too_many_books`. */
+  /** Such as `too_many_books`, or `not_trading` after a reconnect. */
   error: Refusal;
 }
 
@@ -359,7 +366,10 @@ export interface Client extends Events<ClientEvents> {
   replay<Kind extends KindName>(request: TypedReplay<Kind>): Replay<Message<Kind>>;
   /** Ask the replica for its time. Rejects with a TickcastError: `no_answer`, `unknown_event` at an older server. */
   time(): Promise<ServerTime>;
-  /** Let another token of the same subject take the place of this one, before that ends (docs/auth.md). */
+  /**
+   * Let another token of the same subject take the place of this one, before that ends (docs/auth.md). Of streams that it
+   * does not cover (`left`) their subscriptions tell as `rejected`; a later token that does brings them back (`resumed`).
+   */
   authenticate(token: string): Promise<{ expiresAt: number; left: string[] }>;
   /** Ends everything, for good. */
   close(): void;

@@ -1,6 +1,7 @@
 // What a server that asks for credentials says to the library: credentials.mjs URL SECRET
-// Prints `refused <code> <connection> <code of the loop>`, `renewed <how many tokens were shown>`, and `asked <code> <the codes
-// for which a token was asked for> <whether one was let in> <connection>`.
+// Prints `refused <code> <connection> <code of the loop>`, `renewed <how many tokens were shown>`, `narrowed <stream> <code>
+// <the streams that remain> <those of a wider token>`, and `asked <code> <the codes for which a token was asked for> <whether
+// one was let in> <connection>`.
 import { createHmac } from "node:crypto";
 import { connect } from "../../../clients/js/src/index.js";
 
@@ -15,9 +16,9 @@ const refusal = new Promise((resolve) => stranger.on("error", resolve));
 const loop = first(stranger.subscribe({ streams: ["btcusdt@trade"] })).catch(({ code }) => code);
 console.log("refused", (await refusal).code, stranger.state.connection, await loop);
 
-/** A JSON Web Token (RFC 7519) that ends `seconds` from now. */
-function mint(seconds) {
-  const claims = { sub: "alice", exp: Math.floor(Date.now() / 1000) + seconds };
+/** A JSON Web Token (RFC 7519) that ends `seconds` from now and grants `granted`. */
+function mint(seconds, granted = {}) {
+  const claims = { sub: "alice", exp: Math.floor(Date.now() / 1000) + seconds, tickcast: granted };
   const encoded = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
   const parts = [{ alg: "HS256", typ: "JWT" }, claims].map(encoded);
   return [...parts, createHmac("sha256", secret).update(parts.join(".")).digest("base64url")].join(".");
@@ -34,6 +35,20 @@ const trades = client.subscribe({ streams: ["btcusdt@trade"], onMessage: () => {
 await new Promise((resolve) => trades.on("resumed", resolve)); // the first token ended, the second one stands
 console.log("renewed", shown);
 client.close();
+
+const narrowed = connect(url, { token: mint(600) });
+const both = narrowed.subscribe({ streams: ["btcusdt@trade", "ethusdt@trade"], onMessage: () => {} });
+await both.ready;
+const rejected = new Promise((resolve) => both.on("rejected", resolve));
+await narrowed.authenticate(mint(600, { streams: ["spot:btc*"] }));
+const { stream, code } = await rejected;
+const rest = both.streams;
+const resumed = new Promise((resolve) => both.on("resumed", resolve));
+await narrowed.authenticate(mint(600));
+await resumed;
+await new Promise((resolve) => narrowed.on("message", (message) => message.stream === stream && resolve()));
+console.log("narrowed", stream, code, rest.join(), both.streams.join());
+narrowed.close();
 
 const asked = [];
 const page = connect(url, {

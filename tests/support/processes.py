@@ -18,10 +18,11 @@ from deploy import programs
 ROOT = Path(__file__).resolve().parents[2]
 _WORKERS: Final = 8
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-_PAIRS: Final = range(10_000 + 2 * _WORKER, 32_000, 2 * _WORKERS)
+_PAIRS: Final = range(10_000 + 2 * _WORKER, 20_000, 2 * _WORKERS)
 """Ports below the kernel's range for outgoing connections (ip_local_port_range), each the first of two neighbours.
 
-Every test worker has its own: a server may take its port long after it was named.
+Every test worker has its own: a server may take its port long after it was named. What tests start chooses its own
+from 20,000 on (deploy/readiness.py).
 """
 _pairs: Final = itertools.cycle(random.sample(_PAIRS, len(_PAIRS)))
 RECORDINGS = ROOT.parent / "shared" / "data" / "binance"

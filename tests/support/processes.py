@@ -61,6 +61,29 @@ def accepts(port: int) -> bool:
     return False
 
 
+def run_to_end(
+    command: Sequence[str], env: Mapping[str, str], limit_s: float, patience_s: float = 30.0
+) -> subprocess.CompletedProcess[str]:
+    """What `command` says, with these variables besides, and its exit status.
+
+    One that takes longer than `limit_s` fails; it is asked to end (SIGTERM), so that it ends what it has started, and
+    killed when that takes longer than `patience_s`.
+    """
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said, errors = process.communicate(timeout=limit_s)
+        except BaseException:
+            process.terminate()
+            try:
+                process.communicate(timeout=patience_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said, errors)
+
+
 class Process:
     """One child process; its output goes to a log file that a failing test can show.
 

@@ -191,13 +191,14 @@ def _checked_plan(settings: ClusterSettings) -> ClusterPlan:
     secrets = Secrets(directory / "secrets") if settings.secure else None
     if secrets is not None:
         secrets.make()
+    taken = {port for _, _, port in wanted}
     plan = cluster_plan(
         state_dir=directory,
         nginx_port=settings.port,
         replica_ports=settings.replica_ports,
-        ingestor_ports=[free_port() for _ in range(settings.ingestors)],
-        bus_port=free_port(),
-        exchange_port=free_port(),
+        ingestor_ports=[free_port(taken) for _ in range(settings.ingestors)],
+        bus_port=free_port(taken),
+        exchange_port=free_port(taken),
         bus=settings.bus,
         exchange=exchange,
         host=settings.host,

@@ -2,23 +2,35 @@
 
 import asyncio
 import contextlib
+import itertools
+import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
+from typing import Final
 
 import httpx
 
 from deploy.plan import LOOPBACK, PlannedProcess
 
 POLL_S = 0.1
+_PAIRS: Final = range(20_000, 32_000, 2)
+"""Ports below the kernel's range for outgoing connections (ip_local_port_range), each the first of two neighbours."""
+_pairs: Final = itertools.cycle(random.sample(_PAIRS, len(_PAIRS)))
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(taken: Collection[int] = ()) -> int:
+    """A TCP port of the loopback that nobody listens on now, and none of those `taken`; another one each time.
+
+    It stays free until a server listens there, seconds later: the kernel gives no outgoing connection a port below
+    ip_local_port_range, from which it would take one for a server that binds port 0.
+    """
+    return next(port for port in _pairs if port not in taken and is_free(LOOPBACK, port))
+
+
+def two_free_ports() -> int:
+    """The first of two such ports that follow each other."""
+    return next(port for port in _pairs if is_free(LOOPBACK, port) and is_free(LOOPBACK, port + 1))
 
 
 def is_free(host: str, port: int) -> bool:

@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
+
+from deploy.readiness import free_port, two_free_ports
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
 START_LIMIT_S: Final = 120.0
+
+_T = TypeVar("_T")
 
 
 class ClusterError(Exception):
@@ -22,7 +25,7 @@ class ClusterError(Exception):
 
 def settings(**others: str) -> dict[str, str]:
     """The environment of a cluster on free ports, with other settings of it; deploy.rolling takes the same."""
-    ports = {name: str(_free_port()) for name in ("PORT", "REPLICA_PORT")}
+    ports = {"PORT": str(free_port()), "REPLICA_PORT": str(two_free_ports())}
     return {**os.environ, "HOST": HOST, "REPLICAS": "2", "INGESTORS": "2", **others, **ports}
 
 
@@ -60,18 +63,24 @@ async def until_said(process: Process, text: bytes) -> None:
     raise ClusterError(f"it ended early:\n{said.decode(errors='replace')}")
 
 
+async def until_told(work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` returns; SIGINT, SIGTERM or SIGHUP cancels it, once.
+
+    While it ends what it started, further ones are ignored: they would leave it running. Raises CancelledError.
+    """
+    running = asyncio.create_task(work)
+
+    def end() -> None:
+        if not running.cancelling():
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    return await running
+
+
 async def _read_on(process: Process) -> None:
     """Read what nobody wants to know, so that the process is never kept waiting."""
     if process.stdout is not None:
         while await process.stdout.read(65_536):
             pass
-
-
-def _free_port() -> int:
-    """A port of the loopback that is free, and the next one, too: replicas take neighbours."""
-    while True:
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind((HOST, 0))
-            port: int = first.getsockname()[1]
-            second.bind((HOST, port + 1))
-            return port

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from deploy.readiness import free_port
 from loadtest.bench.frames import handshake, receiver_arguments
 from loadtest.bench.metronome import Metronome, Pace
-from loadtest.bench.processes import LOOPBACK, BenchError, Child, free_port
+from loadtest.bench.processes import LOOPBACK, BenchError, Child
 from loadtest.bench.samples import Sample
 from loadtest.bench.stage import Ground
 from loadtest.bench.usage import read_usage

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from deploy.plan import cluster_plan
-from loadtest.bench.processes import LOOPBACK, Child, free_port
+from deploy.readiness import free_port
+from loadtest.bench.processes import LOOPBACK, Child
 from loadtest.bench.stage import Ground
 
 _VISITORS: Final = "visitors"

@@ -9,9 +9,10 @@ from typing import Any, Final, Self
 
 import psutil
 
+from deploy.readiness import free_port
 from loadtest.bench.cold_start import ColdStart, plan
 from loadtest.bench.ingest_frames import read_frames
-from loadtest.bench.processes import LOOPBACK, ROOT, BenchError, Child, free_port, get_json
+from loadtest.bench.processes import LOOPBACK, ROOT, BenchError, Child, get_json
 from loadtest.bench.samples import Sample, Usage
 from loadtest.bench.servers import Launch
 from loadtest.bench.stage import Ground, redis_argv

@@ -27,14 +27,6 @@ class BenchError(Exception):
     """Why a measurement cannot go on, as a sentence."""
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Child:
     """One process, pinned to one core; what it says about itself goes to `<logs>/<name>.log`.
 

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple, Self
 import psutil
 
 from deploy import nginx
+from deploy.readiness import free_port
 from loadtest.bench.frames import Parser, handshake, receiver_arguments
 from loadtest.bench.metronome import Metronome, Pace
-from loadtest.bench.processes import LOOPBACK, BenchError, Child, free_port
+from loadtest.bench.processes import LOOPBACK, BenchError, Child
 from loadtest.bench.samples import Connecting, Cpu, Sample, Usage
 from loadtest.bench.servers import Contestant
 from loadtest.bench.updates import stream_names

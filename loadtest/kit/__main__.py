@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,7 +22,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from binance.settings import SettingsError, load_settings
-from loadtest.cluster import ROOT, ClusterError, running_cluster, settings
+from loadtest.cluster import ROOT, ClusterError, running_cluster, settings, until_told
 from loadtest.kit import artillery
 from loadtest.kit.artillery import ArtilleryError
 from loadtest.kit.page import render
@@ -86,13 +85,29 @@ class LoadTest:
         self._runs: list[Run] = []
 
     async def run(self) -> Verdict:
-        """All scenarios, the report, the verdict. Raises ClusterError, ArtilleryError, ProbeError, httpx.HTTPError."""
+        """All scenarios, the report, the verdict.
+
+        Where a later scenario cannot run the cluster did not hold, and what was found before is reported.
+
+        Raises:
+            ClusterError, ArtilleryError, ProbeError, httpx.HTTPError: there is no cluster, or no scenario could run.
+        """
         DIRECTORY.mkdir(parents=True, exist_ok=True)
+        report = DIRECTORY / "report.html"
+        report.unlink(missing_ok=True)  # nobody shall take an older one for this test's
+        broken = ""
         async with self._cluster() as url:
             for scenario in self._chosen.scenarios:
-                self._runs.append(await self._scenario(scenario, url))
-        verdict = judge(self._runs, self._chosen.p99_ms)
-        report = DIRECTORY / "report.html"
+                try:
+                    self._runs.append(await self._scenario(scenario, url))
+                except (ArtilleryError, ProbeError, httpx.HTTPError) as error:
+                    if not self._runs:
+                        raise
+                    why = (str(error) or repr(error)).splitlines()[0].rstrip(":")
+                    broken = f"{scenario} could not run: {why}"
+                    self._say(broken)
+                    break
+        verdict = judge(self._runs, self._chosen.p99_ms, broken)
         report.write_text(render(self._runs, verdict, self._about()))
         typer.echo(f"Report: {report.relative_to(ROOT)}")
         return verdict
@@ -146,7 +161,7 @@ class LoadTest:
 def main() -> None:
     """Run it and judge it."""
     try:
-        verdict = asyncio.run(_until_told(LoadTest(load_settings(LoadTestSettings))))
+        verdict = asyncio.run(until_told(LoadTest(load_settings(LoadTestSettings)).run()))
     except (SettingsError, ClusterError, ArtilleryError, ProbeError, httpx.HTTPError) as error:
         typer.echo(f"The load test cannot run: {error}", err=True)
         sys.exit(2)
@@ -155,14 +170,6 @@ def main() -> None:
         sys.exit(130)
     typer.echo(verdict.sentence)
     sys.exit(0 if verdict.held else 1)
-
-
-async def _until_told(test: LoadTest) -> Verdict:
-    """The verdict; SIGTERM and SIGHUP end the test as Ctrl-C does."""
-    running = asyncio.create_task(test.run())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    return await running
 
 
 if __name__ == "__main__":

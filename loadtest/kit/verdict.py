@@ -32,9 +32,15 @@ class Verdict(NamedTuple):
         return not self.faults
 
 
-def judge(runs: Sequence[Run], limit_ms: float) -> Verdict:
-    """The verdict over all runs; `limit_ms` is what no door's p99 may exceed, from the exchange to the client."""
-    faults = tuple(f"in {run.scenario} {fault}" for run in runs for fault in faults_of(run, limit_ms))
+def judge(runs: Sequence[Run], limit_ms: float, broken: str = "") -> Verdict:
+    """The verdict over all runs; `limit_ms` is what no door's p99 may exceed, from the exchange to the client.
+
+    `broken` says which scenario could not run any more, and why, where one could not.
+    """
+    faults = (
+        *([broken] if broken else []),
+        *(f"in {run.scenario} {fault}" for run in runs for fault in faults_of(run, limit_ms)),
+    )
     if faults:
         more = f", and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         return Verdict(f"Did not hold: {'; '.join(faults[:NAMED])}{more}.", faults)

@@ -72,15 +72,17 @@ class Client:
     speaks_of_gaps: bool = True
     sequences: dict[str, Sequence] = field(default_factory=dict)
     values: dict[str, Values] = field(default_factory=dict)
-    silence_s: float = 0.0
-    """The longest time in which nothing came of one of its lively streams."""
+    silences: dict[str, float] = field(default_factory=dict)
+    """The longest time in which nothing came of each stream, in s."""
     disconnects: int = 0
     """How often it has lost its connection."""
     heard: int = 0
     """How many messages of lively streams have come."""
     _is_cut: bool = False
     _heard_at: dict[str, float] = field(default_factory=dict)
-    """When each lively stream was last heard of."""
+    """When each stream was last heard of."""
+    _renewed_at: dict[str, float] = field(default_factory=dict)
+    """When each stream was last subscribed to anew."""
     _mark: float = 0.0
     _back_at: dict[str, float] = field(default_factory=dict)
     """When each lively stream began to speak after the mark, without a pause since."""
@@ -88,7 +90,12 @@ class Client:
     @property
     def streams(self) -> set[str]:
         """The streams of which it has heard."""
-        return {*self.sequences, *self.values, *self._heard_at}
+        return set(self._heard_at)
+
+    @property
+    def silence_s(self) -> float:
+        """The longest time in which nothing came of one of its lively streams."""
+        return max((silence_s for stream, silence_s in self.silences.items() if _is_lively(stream)), default=0.0)
 
     def begin(self, now: float) -> None:
         """Count from zero."""
@@ -96,7 +103,7 @@ class Client:
             sequence.begin()
         for values in self.values.values():
             values.begin()
-        self.silence_s, self.disconnects, self.heard = 0.0, 0, 0
+        self.silences, self.disconnects, self.heard = {}, 0, 0
         self._heard_at = dict.fromkeys(self._heard_at, now)
         self.mark(now)
 
@@ -106,9 +113,10 @@ class Client:
 
     def back_s(self, now: float) -> float:
         """After what time since the mark each lively stream spoke for good, in s; infinite if one does not by `now`."""
-        if any(now - heard_at >= PAUSE_S for heard_at in self._heard_at.values()):
+        lively = [stream for stream in self._heard_at if _is_lively(stream)]
+        if any(now - self._heard_at[stream] >= PAUSE_S for stream in lively):
             return math.inf
-        waits = [self._back_at.get(stream, math.inf) - self._mark for stream in self._heard_at]
+        waits = [self._back_at.get(stream, math.inf) - self._mark for stream in lively]
         return max(waits, default=math.inf)
 
     def take(self, event: Event, now: float) -> None:
@@ -117,7 +125,7 @@ class Client:
         if isinstance(event, Gap):
             self._take_gap(event)
         elif isinstance(event, Renewed):
-            self.renew(event)
+            self._renew(event, now)
         elif isinstance(event, Pulse):
             self._hear(event.stream, now)
         else:
@@ -136,15 +144,19 @@ class Client:
 
     def end(self, latest: Mapping[str, int], now: float) -> None:
         """At `now` this is all that came, and the exchange has sent the ids up to `latest`: the rest is missing."""
-        self.silence_s = max([self.silence_s, *(now - heard_at for heard_at in self._heard_at.values())])
+        for stream in self._heard_at:
+            self._note_silence(stream, now)
         for stream, sequence in self.sequences.items():
+            if now - self._renewed_at.get(stream, now) >= BACK_S:
+                sequence.stop_waiting()
             if sequence.last is not None:
                 if self._is_cut:  # whoever is not connected knows that it receives nothing
                     sequence.announce()
                 sequence.miss(Span(sequence.last + 1, latest[stream]))
 
-    def renew(self, event: Renewed) -> None:
+    def _renew(self, event: Renewed, now: float) -> None:
         """Take the answer to a new subscription of one stream."""
+        self._renewed_at[event.stream] = now
         sequence, values = self.sequences.get(event.stream), self.values.get(event.stream)
         if values is not None:
             values.renew()
@@ -163,23 +175,27 @@ class Client:
     def _take_data(self, event: Data, now: float) -> None:
         stream, payload, _ = event
         span = span_of(stream, payload)
-        is_candle = stream.endswith(CANDLES)
         if span is not None:
             self.sequences.setdefault(stream, Sequence()).take(span)
-        if span is None or is_candle:
+        if span is None or not _is_lively(stream):
             self.values.setdefault(stream, Values()).take(order_of(stream, payload), payload)
-        if not is_candle:  # which come once a second
-            self._hear(stream, now)
+        self._hear(stream, now)
 
     def _hear(self, stream: str, now: float) -> None:
         last = self._heard_at.get(stream, now)
         silence_s = now - last
-        self.silence_s = max(self.silence_s, silence_s)
+        self._note_silence(stream, now)
         self._heard_at[stream] = now
+        if not _is_lively(stream):
+            return
         self.heard += 1
         pause_s = CUT_S if last < self._mark + PAUSE_S else PAUSE_S
         if stream not in self._back_at or (silence_s >= pause_s and last < self._mark + BACK_S):
             self._back_at[stream] = now
+
+    def _note_silence(self, stream: str, now: float) -> None:
+        silence_s = now - self._heard_at.get(stream, now)
+        self.silences[stream] = max(self.silences.get(stream, 0.0), silence_s)
 
 
 def judge(clients: Iterable[Client], never_after: Mapping[str, int] | None = None) -> Tally:
@@ -227,6 +243,16 @@ def failures(clients: Iterable[Client]) -> list[str]:
     return found
 
 
+def silences(clients: Iterable[Client], limit_s: float) -> list[str]:
+    """Which streams said nothing for longer than `limit_s`, one sentence each: of what nobody got no id is missing."""
+    return [
+        f"{client.name}: {stream}: nothing came for {silence_s:.1f} s"
+        for client in clients
+        for stream, silence_s in client.silences.items()
+        if silence_s > limit_s
+    ]
+
+
 def losses(clients: Iterable[Client], may_lose: Callable[[Client, str], bool]) -> list[str]:
     """What was lost that somebody had, one sentence each; `may_lose` says who may lose something of which stream."""
     return [
@@ -249,6 +275,11 @@ def _nobodys(clients: Iterable[Client], stream: str, last: int) -> list[Span]:
 
 def _told(clients: Iterable[Client], stream: str) -> list[Span]:
     return [span for client in clients if stream in client.sequences for span in client.sequences[stream].told]
+
+
+def _is_lively(stream: str) -> bool:
+    """Whether it speaks all the time; candles come once a second."""
+    return not stream.endswith(CANDLES)
 
 
 def _gap_end(gap: Gap) -> int:

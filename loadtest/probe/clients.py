@@ -4,7 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,9 @@ Hear: TypeAlias = Callable[[Data, int], None]
 
 class ProbeClient(ABC):
     """One client; `refusal` is what a door refused, which ends it."""
+
+    streams: ClassVar[Sequence[str]] = STREAMS
+    """What it subscribes to, each of which speaks at least once a second."""
 
     def __init__(self, name: str, hear: Hear, *, speaks_of_gaps: bool = True) -> None:
         self.checker = Client(name, speaks_of_gaps)
@@ -128,6 +131,8 @@ class JsonClient(WebSocketClient):
 
 class BinanceClient(WebSocketClient):
     """Binance's own protocol, spot, which has no words for a gap and resumes nothing."""
+
+    streams = SPOT_STREAMS
 
     def __init__(self, name: str, address: Address, hear: Hear, *, balance: str = "") -> None:
         names = "/".join(stream.partition(":")[2] for stream in SPOT_STREAMS)

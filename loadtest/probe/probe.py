@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Final, NamedTuple, Self
 
-from loadtest.probe.checker import Data, failures, judge, total
+from loadtest.probe.checker import BACK_S, Data, failures, judge, silences, total
 from loadtest.probe.clients import BinanceClient, JsonClient, PollingClient, ProbeClient, SocketIoClient
 from loadtest.probe.clock import Clock, read_clock
 from loadtest.probe.latency import Latency, Quantiles, Second
@@ -148,8 +148,17 @@ class Probe:
     def findings(self) -> Findings:
         """What was found. Raises what ended a client before its time."""
         self._check_tasks()
-        judge(client.checker for client in self._everybody)  # what all of them say together, then each
-        found = failures(client.checker for client in self._everybody)
+        checkers = [client.checker for client in self._everybody]
+        judge(checkers)  # what all of them say together, then each
+        found = failures(checkers)
+        found += [
+            f"{client.checker.name}: {stream}: nothing came"
+            for client in self._everybody
+            for stream in client.streams
+            if stream not in client.checker.streams
+        ]
+        # What came while the probe's own loop stood still was not heard at once.
+        found += silences(checkers, BACK_S + self._lag.quantiles.max_ms / 1000)
         found += [f"{client.checker.name}: {client.refusal}" for client in self._everybody if client.refusal]
         doors = tuple(self._figures(door) for door in Door)
         return Findings(doors, tuple(found), self._clock, self._lag.quantiles)

@@ -96,6 +96,11 @@ class Sequence:
         self.forgive()
         self._may_repeat = True
 
+    def stop_waiting(self) -> None:
+        """No message has come since that would replace what was missing: it is forgiven no longer."""
+        if self._conflated_until is math.inf:
+            self._conflated_until = 0
+
     def take(self, span: Span) -> None:
         """Count a message."""
         self.tally.received += 1

@@ -2,7 +2,7 @@
 
 Starts a cluster of its own, connects clients from many loopback addresses to both replicas through Nginx,
 restarts every replica and ingestor one after the other, and ends with one line of figures. Exit status 1
-if a subscription failed, a message was lost or came twice, or too many returned within one second.
+if a subscription failed, a message was lost or came twice, or too many returned within one second; 130 after Ctrl-C.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from binance.settings import SettingsError, load_settings
-from loadtest.cluster import HOST, ROOT, START_LIMIT_S, running_cluster, settings, until_said
+from loadtest.cluster import HOST, ROOT, START_LIMIT_S, running_cluster, settings, until_said, until_told
 from loadtest.rolling.client import LeanClient
 from loadtest.rolling.figures import Figures, busiest_second
 
@@ -45,7 +45,10 @@ def main() -> None:
         load = load_settings(RollingLoad)
     except SettingsError as error:
         sys.exit(f"Cannot begin: {error}")
-    lean, stock = asyncio.run(measure(load))
+    try:
+        lean, stock = asyncio.run(until_told(measure(load)))
+    except asyncio.CancelledError:
+        sys.exit(130)
     sys.exit(0 if report(load, lean, stock) else 1)
 
 

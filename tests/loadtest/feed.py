@@ -34,6 +34,10 @@ class Feed:
         self.number = 1
         self.leave_out = False
         """Whether the next trade is left out."""
+        self.leave_out_every = 0
+        """Each trade whose number this divides is left out."""
+        self.silent = set[str]()
+        """Streams of which nothing is published."""
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -51,6 +55,7 @@ class Feed:
             kind = str(stream.kind)
             body = msgspec.json.encode(payload(kind, self.number, now_ms - LATE_MS))
             cursor = now_ms - LATE_MS if kind == "kline" else self.number
-            if not (self.leave_out and name == TRADES):
+            is_left_out = self.leave_out or (self.leave_out_every and self.number % self.leave_out_every == 0)
+            if name not in self.silent and not (is_left_out and name == TRADES):
                 found.append(Message(stream, cursor, now_ms * 1000, body))
         return found

@@ -1,5 +1,9 @@
 """Artillery itself, where it cannot do what it should."""
 
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,22 @@ async def test_a_run_that_does_not_come_to_its_end_is_ended(tmp_path: Path, monk
     scenario.write_text(ENDLESS)
     outcome = await artillery.run(scenario, f"http://127.0.0.1:{free_port()}", tmp_path, quick=False)
     assert outcome.status is None
+
+
+async def test_what_does_not_end_politely_is_killed_even_if_nobody_waits_for_that() -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", stubborn, stdout=PIPE)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    ending = asyncio.create_task(artillery._end(process))
+    await asyncio.sleep(0)  # it has asked, and waits
+    ending.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await ending
+    is_alive = process.returncode is None
+    if is_alive:
+        process.kill()
+    assert not is_alive
 
 
 async def test_a_scenario_that_artillery_cannot_read_is_told_with_its_words(tmp_path: Path) -> None:

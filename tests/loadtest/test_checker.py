@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from loadtest.probe.checker import Client, Data, Event, Gap, Pulse, Renewed, failures, judge, losses
+from loadtest.probe.checker import Client, Data, Event, Gap, Pulse, Renewed, failures, judge, losses, silences
 from loadtest.probe.sequences import Span, Tally
 
 TRADES = "spot:btcusdt@trade"
@@ -138,6 +138,24 @@ def test_the_longest_silence_is_that_of_one_stream() -> None:
     heard.take(candle(5, event_ms=6_000, closed=True), 13.0)
     heard.end({TRADES: 7, CANDLES: 5}, 15.5)
     assert heard.silence_s == 3.5
+    assert silences([heard], 2.5) == [f"a client: {TRADES}: nothing came for 3.5 s"]
+    assert silences([heard], 3.5) == []
+
+
+def test_candles_that_stop_are_a_silence_though_they_are_no_lively_stream() -> None:
+    heard = client(candle(5, event_ms=6_000, closed=True))
+    heard.end({CANDLES: 5}, 6.5)
+    assert silences([heard], 5.0) == [f"a client: {CANDLES}: nothing came for 6.5 s"]
+    assert heard.silence_s == 0
+
+
+def test_candles_of_which_none_follows_a_new_subscription_are_lost_once_it_is_long_ago() -> None:
+    events = candle(5, event_ms=6_000, closed=True), Renewed(CANDLES, recovered=True)
+    just_back, long_back = client(*events), client(*events)
+    just_back.end({CANDLES: 9}, 5.5)
+    assert judge([just_back]).lost == 0
+    long_back.end({CANDLES: 9}, 6.0)
+    assert judge([long_back]).undetected == 4
 
 
 def test_a_failure_names_client_stream_and_what_is_wrong() -> None:

@@ -4,16 +4,26 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from html import unescape
+from pathlib import Path
 
+import httpx
 import pytest
 
+import loadtest.kit.__main__ as kit
+from loadtest.kit import artillery
+from loadtest.kit.__main__ import LoadTest, LoadTestSettings
 from loadtest.kit.artillery import Check, Crowd, Outcome, read_outcome
 from loadtest.kit.page import render
 from loadtest.kit.verdict import Run, judge
+from loadtest.probe.clients import STREAMS
 from loadtest.probe.clock import Clock
 from loadtest.probe.latency import Quantiles, Second
 from loadtest.probe.probe import Door, DoorFigures, Findings
 from loadtest.probe.sequences import Tally
+from tests.loadtest.feed import Feed
+from tests.server.conftest import Served
+from tests.support.processes import free_port
 
 LIMIT_MS = 250.0
 OUTCOME = Outcome(0, 200, 0, {}, (Check("clients.missed == 0", held=True),), (Crowd(10.0, 180),), ())
@@ -96,6 +106,40 @@ def test_each_fault_alone_is_enough_not_to_hold(outcome: Outcome, found: Finding
     assert verdict.sentence.startswith("Did not hold: in storm ")
     assert fault in verdict.sentence
     assert len(verdict.faults) == 1
+
+
+def test_a_scenario_that_could_not_run_comes_first_among_the_faults() -> None:
+    slow = findings(door(Door.JSON, p99_ms=300.0))
+    verdict = judge([Run("steady", OUTCOME, slow)], LIMIT_MS, "storm could not run: no answer")
+    assert verdict.sentence.startswith("Did not hold: storm could not run: no answer; in steady p99 was 300 ms")
+
+
+async def test_a_cluster_that_breaks_between_two_scenarios_did_not_hold_and_what_came_before_is_reported(
+    served: Served, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run_and_break(*_: object, **__: object) -> Outcome:
+        feed.silent.update(STREAMS)
+        monkeypatch.setattr("loadtest.probe.probe.START_LIMIT_S", 0.1)
+        return OUTCOME
+
+    report = tmp_path / "report.html"
+    report.write_text("an older one")
+    monkeypatch.setattr(artillery, "run", run_and_break)
+    monkeypatch.setattr(kit, "ROOT", tmp_path)
+    monkeypatch.setattr(kit, "DIRECTORY", tmp_path)
+    verdict = await LoadTest(LoadTestSettings(url=served.url, quick=True, p99_ms=60_000)).run()
+    assert verdict.sentence.startswith("Did not hold: steady could not run: Socket.IO 1 hears nothing of http://")
+    assert verdict.sentence in unescape(report.read_text())
+    assert "Report: report.html" in capsys.readouterr().out
+
+
+async def test_a_test_that_cannot_begin_leaves_no_older_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("an older one")
+    monkeypatch.setattr(kit, "DIRECTORY", tmp_path)
+    with pytest.raises(httpx.HTTPError):
+        await LoadTest(LoadTestSettings(url=f"http://127.0.0.1:{free_port()}")).run()
+    assert not report.exists()
 
 
 def test_of_many_faults_the_sentence_names_some_and_counts_the_others() -> None:

@@ -2,25 +2,21 @@
 
 import pytest
 
-from loadtest.probe.clients import SocketIoClient
+from loadtest.probe.clients import STREAMS, SocketIoClient
 from loadtest.probe.probe import Door, Probe, ProbeError
 from tests.loadtest.feed import LATE_MS, TRADES, Feed
 from tests.server.conftest import Served, until
 
 CLIENTS = 2
+AGGREGATES = "futures:btcusdt@aggTrade"
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is on its way for long here."""
-    monkeypatch.setattr("loadtest.probe.probe.SETTLE_S", 0.5)
-
-
-async def until_all_have(probe: Probe, number: int) -> None:
-    """Wait until every client has had this trade, or a later one."""
+async def until_all_have(probe: Probe, number: int, but: str = "") -> None:
+    """Wait until every client, `but` one perhaps, has had this trade, or a later one."""
+    clients = [client.checker for client in probe._everybody if client.checker.name != but]
 
     def have() -> bool:
-        return all((client.checker.sequences[TRADES].last or 0) >= number for client in probe._everybody)
+        return all((client.sequences[TRADES].last or 0) >= number for client in clients)
 
     await until(have, f"everybody has the trade {number}")
 
@@ -66,10 +62,33 @@ async def test_a_client_that_stops_hearing_what_others_hear_has_missed_it(served
     async with Probe(served.url, CLIENTS) as probe:
         # As if its connection had died unnoticed.
         next(task for task in probe._tasks if task.get_name() == "JSON 1").cancel()
-        await until(lambda: feed.number > 50, "some time passes")
+        await until_all_have(probe, feed.number + 50, but="JSON 1")
     found = probe.findings()
     assert found.missed > 0
     assert any(failure.startswith("JSON 1: spot:btcusdt@trade") for failure in found.failures)
+
+
+async def test_a_stream_that_reaches_nobody_is_a_failure_of_each_of_its_clients(served: Served, feed: Feed) -> None:
+    feed.silent.add(AGGREGATES)
+    async with Probe(served.url, CLIENTS) as probe:
+        await until_all_have(probe, feed.number + 20)
+    found = probe.findings()
+    doors = [door for door in Door if door is not Door.BINANCE]  # which is spot's, and does not ask for it
+    everybody = [f"{door} {number}" for door in doors for number in range(1, CLIENTS + 1)]
+    assert found.failures == tuple(f"{name}: {AGGREGATES}: nothing came" for name in everybody)
+
+
+async def test_a_feed_that_stops_for_everybody_is_a_failure_though_no_id_is_missing(
+    served: Served, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtest.probe.probe.BACK_S", 0.5)  # much less than everybody listens after that
+    async with Probe(served.url, CLIENTS) as probe:
+        await until_all_have(probe, feed.number + 20)
+        feed.silent.update(STREAMS)
+    found = probe.findings()
+    assert found.missed == 0
+    for stream in STREAMS:
+        assert any(f": {stream}: nothing came for " in failure for failure in found.failures)
 
 
 async def test_without_any_messages_the_probe_does_not_begin(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

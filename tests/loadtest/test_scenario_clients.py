@@ -53,7 +53,7 @@ async def test_a_client_comes_back_from_each_storm_and_misses_nothing(served: Se
     for told in await asyncio.gather(*both):
         assert "error" not in told, told
         counters = counted(told)
-        assert counters.pop("clients.messages") > 20
+        assert counters.pop("clients.messages") > 0
         assert counters == {
             "clients.returned": 2,
             "clients.unrecovered": 0,
@@ -69,12 +69,9 @@ async def test_a_client_comes_back_from_each_storm_and_misses_nothing(served: Se
 
 async def test_a_trade_that_is_missing_is_counted(served: Served, feed: Feed) -> None:
     # A replica waits 1.5 s for what is missing before it goes on without it.
-    driving = asyncio.create_task(drive(served.url, "websocket", 2.5))
-    while not driving.done():
-        # Often, since it is only known to the client itself when it listens.
-        feed.leave_out = feed.number % 20 == 0
-        await asyncio.sleep(0.005)
-    assert counted(await driving)["clients.missed"] > 0
+    # Often, since it is only known to the client itself when it listens.
+    feed.leave_out_every = 5
+    assert counted(await drive(served.url, "websocket", 5.0))["clients.missed"] > 0
 
 
 async def test_a_client_that_hears_nothing_fails(served: Served) -> None:

@@ -63,6 +63,11 @@ def test_socket_io_clients_of_one_file_have_the_same_options(scenario: Scenario)
     assert all(each["query"] == {"balance": "{{ $uuid }}"} for each in options)
 
 
+def test_what_comes_after_the_last_storm_is_heard_before_it_is_counted() -> None:
+    (scenario,) = FILES[Scenario.STORM]["scenarios"]
+    assert scenario["flow"][-3:] == [{"function": "storms"}, {"think": 2}, {"function": "finish"}]
+
+
 def test_no_counter_s_name_begins_another_one() -> None:
     names = set(NAME.findall((SCENARIOS / "clients.js").read_text()))
     assert len(names) >= 7

@@ -20,10 +20,11 @@ from deploy import programs
 ROOT = Path(__file__).resolve().parents[2]
 _WORKERS: Final = 8
 _WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-_PAIRS: Final = range(10_000 + 2 * _WORKER, 32_000, 2 * _WORKERS)
+_PAIRS: Final = range(10_000 + 2 * _WORKER, 20_000, 2 * _WORKERS)
 """Ports below the kernel's range for outgoing connections (ip_local_port_range), each the first of two neighbours.
 
-Every test worker has its own: a server may take its port long after it was named.
+Every test worker has its own: a server may take its port long after it was named. What tests start chooses its own
+from 20,000 on (deploy/readiness.py).
 """
 _pairs: Final = itertools.cycle(random.sample(_PAIRS, len(_PAIRS)))
 RECORDINGS = ROOT.parent / "shared" / "data" / "binance"
@@ -72,6 +73,29 @@ def accepts(port: int) -> bool:
 def whole_lines(path: Path) -> list[bytes]:
     """The lines of a file that somebody writes now: the last one only once it is whole."""
     return path.read_bytes().rpartition(b"\n")[0].splitlines()
+
+
+def run_to_end(
+    command: Sequence[str], env: Mapping[str, str], limit_s: float, patience_s: float = 30.0
+) -> subprocess.CompletedProcess[str]:
+    """What `command` says, with these variables besides, and its exit status.
+
+    One that takes longer than `limit_s` fails; it is asked to end (SIGTERM), so that it ends what it has started, and
+    killed when that takes longer than `patience_s`.
+    """
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said, errors = process.communicate(timeout=limit_s)
+        except BaseException:
+            process.terminate()
+            try:
+                process.communicate(timeout=patience_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said, errors)
 
 
 class Process:

@@ -90,8 +90,8 @@ async def test_who_has_a_stream_keeps_its_pace_when_another_one_wants_it(served:
 async def test_what_is_asked_for_and_given_up_is_left(served: Served) -> None:
     async with connect(served.url) as client:
         subscription = await client.subscribe(TICKER)
-        for work in (client.subscribe("btcusdt@trade"), subscription.add("btcusdt@trade")):
-            asking = asyncio.ensure_future(work)
+        for ask in (client.subscribe, subscription.add):
+            asking: asyncio.Future[object] = asyncio.ensure_future(ask("btcusdt@trade"))
             await is_asked(client, is_connected=True)
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):

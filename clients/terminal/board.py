@@ -1,5 +1,6 @@
 """What `live` shows: a row for each stream, the latest news, the menu."""
 
+import textwrap
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clients.python.tickcast_client import Candle, Client, Event, Message
-from clients.python.tickcast_client.names import is_every
+from clients.python.tickcast_client.names import every_of, is_every
 from clients.terminal.quotes import Quote, change_text, price_text, quote_of, sentence_of, sparkline
 
 STALE_S: Final = 10.0
@@ -24,6 +25,8 @@ NEWS: Final = 4
 
 _FRAME_LINES: Final = 9
 """Lines of title, heading and menu, broken on a narrow screen, and one for what does not fit."""
+_MENU_LINES: Final = 2
+"""Those of the menu; a line that is typed may take more."""
 
 
 class _Column(NamedTuple):
@@ -85,8 +88,8 @@ class Board:
 
     def follow(self, streams: tuple[str, ...]) -> None:
         """Show exactly these streams (of all symbols: whatever comes of them)."""
-        if not any(map(is_every, streams)):
-            self._rows = {stream: self._rows.get(stream, _Row()) for stream in streams}
+        named = {stream: self._rows.get(stream, _Row()) for stream in streams if not is_every(stream)}
+        self._rows = named | {stream: row for stream, row in self._rows.items() if every_of(stream) in streams}
 
     def tell(self, sentence: str) -> None:
         """Show a sentence below the table."""
@@ -99,10 +102,16 @@ class Board:
     def render(self, menu: str, size: ConsoleDimensions) -> RenderableType:
         """What fits on the screen, with the menu or the line that is typed at its end.
 
-        On a narrow screen the words and the course of prices are left out, on a low one the last rows.
+        On a narrow screen the words and the course of prices are left out, on a low one the last rows, older lines of
+        the panel and older news.
         """
-        below = [*map(Text, self._panel), *(Text(line, style="dim") for line in self._news)]
-        room = max(1, size.height - _FRAME_LINES - len(below))
+        height = size.height - _FRAME_LINES - max(0, len(menu) // size.width + 1 - _MENU_LINES)
+        free = max(0, height - 1)  # one is a row's
+        wrapped = [line for sentence in self._news for line in textwrap.wrap(sentence, size.width)]
+        news = wrapped[max(0, len(wrapped) - free) :]
+        below = [_line(line) for line in _cut(self._panel, free - len(news))]
+        below += [_line(line, "dim") for line in news]
+        room = max(1, height - len(below))
         hidden = len(self._rows) - room
         if hidden > 0:
             below.insert(0, Text(f"and {hidden} more"))
@@ -140,6 +149,15 @@ def history_lines(symbol: str, interval: str, candles: list[Candle]) -> list[str
         prices = [price_text(price) for price in (candle.open, candle.high, candle.low, candle.close, candle.volume)]
         lines.append(opened + "".join(f"{price:>14}" for price in prices))
     return lines
+
+
+def _cut(lines: list[str], room: int) -> list[str]:
+    """The first of `lines` and the last ones, as many as there is room for."""
+    return [*lines[:1], *lines[1:][max(0, len(lines) - room) :]][:room]
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
 def _cells(stream: str, row: _Row, now: float, columns: Iterable[_Column]) -> list[Text]:

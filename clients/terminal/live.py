@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import textwrap
 from typing import Final
 
 from rich.console import Console
@@ -15,6 +16,8 @@ from clients.terminal.keyboard import keys
 from clients.terminal.menu import Action, Command, Menu
 
 REFRESH_S: Final = 0.25
+VIEW_WIDTH: Final = 79
+"""Below the width of the narrowest screens in use: longer lines end in an ellipsis there."""
 THROTTLE_MS: Final = 250
 MAX_COMMANDS: Final = 16
 HISTORY_ROWS: Final = 10
@@ -30,21 +33,25 @@ class LiveTable:
         self._kind = kind
         self._menu = Menu()
         self._commands: asyncio.Queue[Command] = asyncio.Queue(MAX_COMMANDS)
+        self._has_quit = asyncio.Event()
 
     async def run(self, console: Console) -> None:
         """Show it until the user quits. Raises TickcastError where the client ends."""
         obeying = asyncio.create_task(self._obey())
         reading = asyncio.create_task(self._read())
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, obeying.cancel)
+        quitting = asyncio.create_task(self._has_quit.wait())
+        work = (obeying, reading, quitting)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._has_quit.set)
         try:
             with keys(self._press), Live(console=console, auto_refresh=False, transient=False) as screen:
-                while not (obeying.done() or reading.done()):
+                while not any(task.done() for task in work):
                     screen.update(self._board.render(self._menu.text, console.size), refresh=True)
-                    await asyncio.wait([obeying, reading], timeout=REFRESH_S, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(work, timeout=REFRESH_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            obeying.cancel()
-            reading.cancel()
-            endings = await asyncio.gather(obeying, reading, return_exceptions=True)
+            for task in work:
+                task.cancel()
+            await self._client.close()  # whose command is under way does not wait for an answer any more
+            endings = await asyncio.gather(*work, return_exceptions=True)
         for ending in endings:
             if isinstance(ending, Exception):
                 raise ending
@@ -53,17 +60,20 @@ class LiveTable:
         command = self._menu.press(key)
         if command is None:
             return
-        if self._commands.full():
+        if command.action is Action.QUIT:
+            self._has_quit.set()
+        elif self._commands.full():
             self._board.tell("Too much at once: wait for what was asked before")
-            return
-        self._commands.put_nowait(command)
+        else:
+            self._commands.put_nowait(command)
 
     async def _read(self) -> None:
         async for event in self._subscription:
             self._board.take(event)
 
     async def _obey(self) -> None:
-        while (command := await self._commands.get()).action is not Action.QUIT:
+        while True:
+            command = await self._commands.get()
             try:
                 await self._do(command)
             except TickcastError as error:
@@ -78,8 +88,8 @@ class LiveTable:
             case Action.CHANGE:
                 await self._change(command.line)
             case Action.VIEW:
-                streams = self._subscription.streams
-                self._board.show([f"Current subscriptions: {', '.join(streams) or 'none'}"])
+                streams = ", ".join(self._subscription.streams) or "none"
+                self._board.show(textwrap.wrap(f"Current subscriptions: {streams}", VIEW_WIDTH))
             case Action.HISTORY:
                 await self._history(_words(command.line))
 
@@ -112,6 +122,9 @@ class LiveTable:
         self._board.follow(self._subscription.streams)
 
     async def _history(self, words: list[str]) -> None:
+        if not words:
+            self._board.tell("Which symbol?")
+            return
         symbol, interval, *_ = [*words, "1m"]
         market, _, name = symbol.rpartition(":")
         candles = await self._client.history(name, interval, market=market or "spot", limit=HISTORY_ROWS)

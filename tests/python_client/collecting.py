@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from clients.python.tickcast_client import Event, Message, Subscription
+from clients.python.tickcast_client import Client, Event, Message, Subscription
 
 Kind = TypeVar("Kind")
 
@@ -29,6 +29,27 @@ def of(kind: type[Kind], events: list[Event]) -> list[Kind]:
 
 def cursors(events: list[Event]) -> list[int]:
     return [message.cursor for message in of(Message, events)]
+
+
+async def subscribed(client: Client) -> list[str]:
+    """What the server has subscribed for `client`."""
+    return list((await client._session.call("subscriptions", None))["streams"])
+
+
+async def at_once(condition: Callable[[], object]) -> None:
+    """Return in the turn of the loop in which `condition` holds."""
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0)
+
+
+async def is_asked(client: Client, *, is_connected: bool) -> None:
+    """Return while a call of `client` waits for its answer, of a resume or over a connection that stands."""
+    await at_once(
+        lambda: (link := client._session._link) and link._calls and client.is_connected is is_connected,
+    )
 
 
 async def next_of(kind: type[Kind], subscription: Subscription) -> Kind:

@@ -17,7 +17,7 @@ from clients.python.tickcast_client import (
     connect,
 )
 from market.announcements import Source
-from tests.python_client.collecting import cursors, next_of, of, read_until
+from tests.python_client.collecting import cursors, is_asked, next_of, of, read_until, subscribed
 from tests.python_client.conftest import Line
 from tests.server.conftest import Served, serving
 from tests.support.processes import Process
@@ -121,8 +121,19 @@ async def test_who_subscribes_and_leaves_while_away_is_served_afterwards(served:
         late = await asyncio.wait_for(asking, 10)
         assert late.streams == ("spot:bnbusdt@trade",)
         assert await subscription.remove("btcusdt@ticker") == (TICKER,)
-        answer = await client._session.call("subscriptions", None)
-        assert answer["streams"] == ["spot:bnbusdt@trade", TRADES]
+        assert await subscribed(client) == ["spot:bnbusdt@trade", TRADES]
+
+
+async def test_what_is_closed_while_the_connection_returns_is_left(served: Served, line: Line) -> None:
+    async with connect(line.url) as client:
+        subscription = await client.subscribe(TRADES)
+        other = await client.subscribe("ethusdt@trade", TICKER)
+        await cut_and_wait(line, subscription)
+        await line.mend()
+        await is_asked(client, is_connected=False)
+        await other.close()
+        await next_of(Recovered, subscription)
+        assert await subscribed(client) == [TRADES]
 
 
 @pytest.mark.parametrize("served", [{"drain_seconds": 0.3}], indirect=True)

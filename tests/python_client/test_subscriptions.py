@@ -1,12 +1,14 @@
 """What a subscription begins with, who may have it, and what becomes of a program that is slow."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 
 from clients.python.tickcast_client import (
     ClosedError,
+    Disconnected,
     Gap,
     Message,
     OrderBook,
@@ -16,7 +18,8 @@ from clients.python.tickcast_client import (
     UnreachableError,
     connect,
 )
-from tests.python_client.collecting import cursors, next_of, of, read_until
+from tests.python_client.collecting import at_once, cursors, is_asked, next_of, of, read_until, subscribed
+from tests.python_client.conftest import Line
 from tests.server.access.minting import SECRET, mint
 from tests.server.conftest import Served, serving, until
 from tests.support.processes import Process, free_port
@@ -68,6 +71,41 @@ async def test_what_is_refused_is_told_by_name_with_a_suggestion(served: Served)
             await client.history("BTCUSDT", "7m")
 
 
+async def test_who_has_a_stream_keeps_its_pace_when_another_one_wants_it(served: Served) -> None:
+    async with connect(served.url) as client:
+        first = await client.subscribe(TICKER)
+        for name in (TICKER, "BTCUSDT@ticker"):
+            with pytest.raises(RefusedError, match="already_subscribed"):
+                await client.subscribe(name, throttle_ms=1000)
+        second = await client.subscribe("btcusdt@ticker", TRADES, throttle_ms=1000)
+        assert [(rejected.stream, rejected.code) for rejected in second.rejected] == [
+            ("btcusdt@ticker", "already_subscribed")
+        ]
+        assert second.streams == (TRADES,)
+        for _ in range(5):
+            await served.publish(TICKER)
+        assert cursors(await read_until(first, lambda events: cursors(events)[-1:] == [5])) == [1, 2, 3, 4, 5]
+
+
+async def test_what_is_asked_for_and_given_up_is_left(served: Served) -> None:
+    async with connect(served.url) as client:
+        subscription = await client.subscribe(TICKER)
+        for ask in (client.subscribe, subscription.add):
+            asking: asyncio.Future[object] = asyncio.ensure_future(ask("btcusdt@trade"))
+            await is_asked(client, is_connected=True)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert await subscribed(client) == [TICKER]
+            assert subscription.streams == (TICKER,)
+        adding = asyncio.ensure_future(subscription.add(BOOK))
+        await is_asked(client, is_connected=True)
+        await subscription.close()
+        await adding
+        assert await subscribed(client) == []
+        assert (await client.subscribe(TRADES, TICKER, BOOK)).streams == (TRADES, TICKER, BOOK)
+
+
 async def test_leaving_ends_the_messages_and_closing_the_iteration(served: Served) -> None:
     async with connect(served.url) as client:
         subscription = await client.subscribe(TRADES, TICKER)
@@ -77,7 +115,7 @@ async def test_leaving_ends_the_messages_and_closing_the_iteration(served: Serve
         assert (await next_of(Message, subscription)).stream == TICKER
         await subscription.close()
         assert [event async for event in subscription] == []
-        assert (await client._session.call("subscriptions", None))["streams"] == []
+        assert await subscribed(client) == []
         other = await client.subscribe(TRADES)
     assert [event async for event in other] == []
     with pytest.raises(ClosedError):
@@ -99,15 +137,20 @@ async def test_a_program_that_is_slow_gets_the_latest_prices_and_is_told_of_lost
         assert cursors(await read_until(subscription, lambda events: len(events) == 2)) == [101, 102]
 
 
-async def test_a_book_that_lost_a_change_begins_anew_by_itself(served: Served) -> None:
-    def change(update_id: int, price: str) -> bytes:
-        body = {"e": "depthUpdate", "E": update_id, "s": "BTCUSDT", "U": update_id, "u": update_id}
-        return json.dumps({**body, "b": [[price, "1"]], "a": []}).encode()
+SNAPSHOT = json.dumps(
+    {"e": "bookSnapshot", "E": 1, "s": "BTCUSDT", "u": 1, "b": [["1", "1"]], "a": [["100", "1"]]}
+).encode()
 
-    snapshot = {"e": "bookSnapshot", "E": 1, "s": "BTCUSDT", "u": 1, "b": [["1", "1"]], "a": [["100", "1"]]}
+
+def change(update_id: int, price: str) -> bytes:
+    body = {"e": "depthUpdate", "E": update_id, "s": "BTCUSDT", "U": update_id, "u": update_id}
+    return json.dumps({**body, "b": [[price, "1"]], "a": []}).encode()
+
+
+async def test_a_book_that_lost_a_change_begins_anew_by_itself(served: Served) -> None:
     async with connect(served.url) as client:
         subscription = await client.subscribe(BOOK, max_waiting=5)
-        await served.publish(BOOK, json.dumps(snapshot).encode())
+        await served.publish(BOOK, SNAPSHOT)
         for number in range(2, 41):
             await served.publish(BOOK, change(number, str(number)))
         await until(lambda: subscription.dropped_total == 35, "what did not fit")
@@ -124,6 +167,42 @@ async def test_a_book_that_lost_a_change_begins_anew_by_itself(served: Served) -
         await served.publish(BOOK, change(41, "41"))
         assert book.apply(await next_of(Message, subscription))
         assert book.bids(1)[0].price == 41
+
+
+async def test_a_book_that_lost_a_change_while_the_connection_returned_begins_anew(served: Served, line: Line) -> None:
+    async with connect(line.url) as client:
+        subscription = await client.subscribe(BOOK, max_waiting=5)
+        await client.subscribe(TRADES)  # its resume is a request of its own
+        await served.publish(BOOK, SNAPSHOT)
+        await next_of(Message, subscription)
+        await line.cut()
+        await next_of(Disconnected, subscription)
+        for number in range(2, 41):
+            await served.publish(BOOK, change(number, str(number)))
+        await line.mend()
+        await at_once(lambda: subscription.dropped_total)
+        await next_of(Gap, subscription)
+        assert not client.is_connected
+        assert (await next_of(Message, subscription)).data["e"] == "bookSnapshot"
+
+
+@pytest.mark.parametrize("served", [{"commands_per_second": 2}], indirect=True)
+async def test_a_book_that_may_not_begin_anew_yet_is_unknown_until_it_may(served: Served) -> None:
+    async with connect(served.url) as client:
+        subscription = await client.subscribe(BOOK, max_waiting=5)
+        await served.publish(BOOK, SNAPSHOT)
+        for number in range(2, 41):
+            await served.publish(BOOK, change(number, str(number)))
+        await until(lambda: subscription.dropped_total == 35, "what did not fit")
+        with contextlib.suppress(RefusedError):
+            while True:
+                await subscribed(client)
+        book = OrderBook(BOOK)
+        for event in await read_until(subscription, lambda events: of(Gap, events)):
+            book.apply(event)
+        assert not book.is_known
+        book.apply(await next_of(Message, subscription))
+        assert book.update_id == 40
 
 
 async def test_where_nobody_listens_the_first_attempt_fails() -> None:

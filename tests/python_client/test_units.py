@@ -153,6 +153,20 @@ def test_what_was_asked_for_by_name_is_not_asked_for_again_with_all_symbols() ->
     ]
 
 
+def entry(stream: str, cursor: int) -> dict[str, Any]:
+    return {"stream": stream, "cursor": cursor, "ts": 0, "snapshot": {"e": "bookSnapshot"}}
+
+
+async def test_who_has_a_book_gets_the_snapshot_that_another_one_s_request_brought() -> None:
+    routes, first, second, terms = Routes(), Inbox(9), Inbox(9), Terms(None, snapshot=True)
+    routes.digest(first, terms, {"subscribed": [entry(BOOK, 5)], "rejected": []})
+    for cursor in (5, 8):  # the changes in between were on their way, and are in the second snapshot
+        (refused,) = routes.digest(second, terms, {"subscribed": [entry(BOOK, cursor)], "rejected": []})
+        assert refused.code == "already_subscribed"
+    assert await drained(first) == [message(BOOK, 5, "bookSnapshot"), message(BOOK, 8, "bookSnapshot")]
+    assert len(second) == 0
+
+
 def candle(minute: int, volume: str = "1", *, is_closed: bool | None = None) -> Candle:
     return Candle(minute * 60, minute * 60 + 59, "1", "1", "1", "1", volume, None, None, is_closed)
 

@@ -68,6 +68,53 @@ def test_a_small_screen_without_colors_shows_prices_and_menu_and_says_what_it_hi
         assert screen.ends() == 0
 
 
+def test_a_history_of_no_symbol_is_a_question_back(url: str) -> None:
+    with Screen(url, "live", "btcusdt") as screen:
+        screen.shows("1 Subscribe")
+        screen.type("h,\r")
+        screen.shows(r"Which symbol\?(.*\n)+.*1 Subscribe")
+        screen.type("q")
+        assert screen.ends() == 0
+
+
+def test_rows_of_the_kind_before_are_gone_also_where_all_symbols_are_shown(url: str) -> None:
+    with Screen(url, "live", "*") as screen:
+        screen.shows(r"spot:btcusdt@ticker +\d")
+        screen.type("3trade\r")
+        screen.shows(
+            r"exchange connected((?!@ticker)[^$])+spot:\w+@trade +\d((?!@ticker)[^$])+Stream type is trade now"
+            r"((?!@ticker)[^$])+1 Subscribe"
+        )
+        screen.type("q")
+        assert screen.ends() == 0
+
+
+def test_the_menu_stays_on_a_small_screen_below_candles_of_the_past(url: str) -> None:
+    with Screen(url, "live", "btcusdt", size=(24, 80)) as screen:
+        screen.shows(r"spot:btcusdt@ticker +\d")
+        for _ in range(4):
+            screen.type("sbtcusd\r")
+            screen.shows("Unknown spot symbol: BTCUSD")
+        screen.type("hethusdt 1m\r")
+        screen.shows(r"spot:btcusdt@ticker +\d(.*\n)+History of ETHUSDT 1m:(.*\n)+.*Unknown spot(.*\n)+1 Subscribe")
+        screen.type("q")
+        assert screen.ends() == 0
+
+
+def test_who_quits_does_not_wait_for_a_command_that_waits_for_the_service(service: Process, url: str) -> None:
+    with Screen(url, "live", "btcusdt") as screen:
+        screen.shows(r"spot:btcusdt@ticker +\d")
+        service.kill()
+        try:
+            screen.shows("reconnecting")
+            screen.type("sethusdt\r")
+            screen.shows("1 Subscribe")
+            screen.type("q")
+            assert screen.ends() == 0
+        finally:
+            service.start()
+
+
 def test_a_service_that_ends_leaves_the_table_as_it_was_and_says_so(service: Process, url: str) -> None:
     with Screen(url, "live", "btcusdt") as screen:
         screen.shows(r"spot:btcusdt@ticker +\d")

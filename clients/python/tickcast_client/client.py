@@ -1,13 +1,12 @@
 """What programs use: connect, subscribe, read candles of the past, close."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from typing import Any, Final, Self
 
 from .candles import Candle, CandleSeries
-from .errors import RefusedError, UnreachableError
+from .errors import RefusedError, TickcastError
 from .events import Message, Rejected
 from .routes import Terms, request_of
 from .session import Session
@@ -144,15 +143,37 @@ class Client:
         """For Subscription: the full names of its streams."""
         return self._session.routes.of(subscription.inbox)
 
-    async def join(self, subscription: Subscription, streams: Iterable[str], terms: Terms) -> list[Rejected]:
-        """For Subscription: add streams; what was refused."""
-        refused: list[Rejected] = []
+    async def join(self, subscription: Subscription, streams: Collection[str], terms: Terms) -> list[Rejected]:
+        """For Subscription: add streams; what was refused.
+
+        What another subscription has is not asked for: its pace would become this one's. What the server has added
+        for a caller that was cancelled, or a subscription that was closed, is left again.
+        """
+        routes, inbox = self._session.routes, subscription.inbox
+        await self._session.connected()
+        refused = routes.held_by_others(inbox, streams)
+        held = {rejected.stream for rejected in refused}
+        asked = [stream for stream in streams if stream not in held]
+        if held and not asked:
+            return refused
+        added: list[str] = []
 
         def digest(reply: dict[str, Any]) -> None:
-            refused.extend(self._session.routes.digest(subscription.inbox, terms, reply))
+            added.extend(entry["stream"] for entry in reply["subscribed"] if entry["stream"] not in routes)
+            refused.extend(routes.digest(inbox, terms, reply))
 
-        await self._session.call("subscribe", request_of(streams, terms), digest)
+        is_wanted = False
+        try:
+            await self._session.call("subscribe", request_of(asked, terms), digest)
+            is_wanted = inbox in self._session.inboxes
+        finally:
+            if not is_wanted:
+                await self._session.leave(added)
         return refused
+
+    def renew(self, subscription: Subscription, book: str) -> None:
+        """For Subscription: have a book that lost a change begin anew, however long that takes."""
+        self._session.accompany(self._renew(subscription, book))
 
     async def leave(self, streams: Iterable[str]) -> list[str]:
         """For Subscription: leave streams; the full names of those left. Raises RefusedError for a part of ALL."""
@@ -166,13 +187,21 @@ class Client:
         return list(reply["unsubscribed"])
 
     async def forget(self, subscription: Subscription) -> None:
-        """For Subscription: leave everything; while the connection is away it is just not asked for again."""
+        """For Subscription: leave everything."""
         self._session.inboxes.pop(subscription.inbox, None)
-        names = self.streams_of(subscription)
-        self._session.routes.drop(names)
-        if names and self.is_connected:
-            with contextlib.suppress(UnreachableError):  # then the server has forgotten it already
-                await self._session.call("unsubscribe", {"streams": names})
+        await self._session.leave(self.streams_of(subscription))
+
+    async def _renew(self, subscription: Subscription, book: str) -> None:
+        """Ask until the server has agreed, or nobody waits for the book's snapshot any more."""
+        while subscription.inbox.is_torn(book) and book in subscription.streams:
+            try:
+                refused = await self.join(subscription, [book], subscription.terms._replace(snapshot=True))
+            except TickcastError as error:
+                await asyncio.sleep(error.retry_after_s or 1.0)
+                continue
+            for rejected in refused:
+                subscription.inbox.put(rejected)
+            return
 
     async def _filling(
         self, series: CandleSeries, live: Candle, symbol: str, interval: str, market: str

@@ -49,6 +49,10 @@ class Inbox:
         self._place(event, conflate=is_full)
         return True
 
+    def is_torn(self, book: str) -> bool:
+        """Whether `book` lost a change here and waits for a snapshot; nothing waits for one behind the end."""
+        return self._end is None and book in self._torn
+
     def end(self, error: TickcastError) -> None:
         """Nothing comes any more: `get` raises `error` behind what waits."""
         self._end = self._end or error

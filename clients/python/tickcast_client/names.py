@@ -29,6 +29,15 @@ def every_of(stream: str) -> str:
     return f"{market}:*@{name.partition('@')[2]}"
 
 
+def full_name(text: str) -> str:
+    """The full name of a stream as programs may write it: of `BTCUSDT@trade` it is `spot:btcusdt@trade`.
+
+    Only the server knows those of kinds that exist on futures alone and are named without their market.
+    """
+    symbol, at, kind = text.partition("@")
+    return f"{'' if ':' in symbol else 'spot:'}{symbol.lower()}{at}{kind}"
+
+
 def is_every(stream: str) -> bool:
     """Whether `stream` stands for that of every symbol."""
     return stream == every_of(stream)

@@ -7,7 +7,7 @@ import msgspec
 
 from .events import Gap, Message, Rejected
 from .inbox import Inbox
-from .names import every_of, is_book, is_every, is_state
+from .names import every_of, full_name, is_book, is_every, is_state
 
 MAX_CURSORS: Final = 4096
 """What `since` may name in one request."""
@@ -54,6 +54,11 @@ class Routes:
         """The names that one subscription has."""
         return [name for name, route in self._routes.items() if route.inbox is inbox]
 
+    def held_by_others(self, inbox: Inbox, names: Iterable[str]) -> list[Rejected]:
+        """Those of `names`, as a program writes them, that another subscription has."""
+        found = [(name, self._routes.get(full_name(name))) for name in names]
+        return [_taken(name) for name, route in found if route is not None and route.inbox is not inbox]
+
     def deliver(self, event: Message | Gap | Rejected) -> None:
         """Hand an event of one stream to whoever has the stream, or that of all symbols."""
         for name in {event.stream, every_of(event.stream)}:
@@ -71,15 +76,17 @@ class Routes:
             self._routes.pop(name, None)
 
     def digest(self, inbox: Inbox, terms: Terms, reply: Mapping[str, Any]) -> list[Rejected]:
-        """Take the acknowledgement of a subscription; what was refused, and what another subscription has."""
+        """Take the acknowledgement of a subscription; what was refused, and what another subscription has.
+
+        That one takes the answer: on the server its snapshot took the place of what was on its way to that one.
+        """
         refused = [_rejected(entry) for entry in reply["rejected"]]
         for entry in reply["subscribed"]:
             name = entry["stream"]
             route = self._routes.setdefault(name, Route(name, inbox, terms))
-            if route.inbox is inbox:
-                _begin(route, entry)
-            else:
-                refused.append(Rejected(name, "already_subscribed", "Another subscription of this client has it"))
+            _begin(route, entry)
+            if route.inbox is not inbox:
+                refused.append(_taken(name))
         return refused
 
     def resume(self) -> Iterator[list[Route]]:
@@ -136,12 +143,18 @@ def request_of(names: Iterable[str], terms: Terms) -> dict[str, Any]:
 def _begin(route: Route, entry: Mapping[str, Any]) -> None:
     """Take what an acknowledgement says of a stream: its snapshot, or the cursor from which on messages come.
 
-    A cursor that the client has already stays: what was missed since then is on its way.
+    A cursor that the client has already stays: what was missed since then is on its way. A snapshot that it has
+    already does not come again.
     """
     if entry["snapshot"] is not None:
-        route.take(Message(route.name, entry["cursor"], entry["ts"], entry["snapshot"]))
+        if entry["cursor"] != route.cursors.get(route.name):
+            route.take(Message(route.name, entry["cursor"], entry["ts"], entry["snapshot"]))
     elif entry["cursor"] is not None and not is_every(route.name):
         route.cursors.setdefault(route.name, entry["cursor"])
+
+
+def _taken(name: str) -> Rejected:
+    return Rejected(name, "already_subscribed", "Another subscription of this client has it")
 
 
 def _rejected(entry: Mapping[str, Any]) -> Rejected:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ class Session:
         """When the connection was lost that is not resumed yet."""
         self._lost: set[str] = set()
         self._has_expired = False
+        self._companions: set[asyncio.Task[None]] = set()
 
     @property
     def is_up(self) -> bool:
@@ -71,7 +72,7 @@ class Session:
         link = await self._open()
         self._task = asyncio.create_task(self._stay(link), name="tickcast session")
         try:
-            await self._connected()
+            await self.connected()
         except BaseException:
             await self.close()
             raise
@@ -79,26 +80,41 @@ class Session:
     async def close(self) -> None:
         """Leave; inboxes end behind what waits in them."""
         self._finish(ClosedError())
-        task = self._task
-        if task is not None:
+        tasks = [task for task in (self._task, *self._companions) if task is not None]
+        for task in tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def call(self, name: str, body: object, on_reply: OnReply = ignore) -> dict[str, Any]:
+    def accompany(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until it is done or the session is closed."""
+        task = asyncio.create_task(work, name="tickcast companion")
+        self._companions.add(task)
+        task.add_done_callback(self._companions.discard)
+
+    async def call(self, name: str, body: object, on_reply: OnReply | None = None) -> dict[str, Any]:
         """Call over the link that stands, and where it is lost meanwhile over the next one, once.
 
-        Raises RefusedError, UnreachableError after RETURN_WITHIN_S without a connection, and what ended the session.
+        Who is cancelled goes when the answer has come, if `on_reply` waits for it: what the server has done is known
+        then. Raises RefusedError, UnreachableError after RETURN_WITHIN_S without a connection, and what ended the
+        session.
         """
-        link = await self._connected()
+        link = await self.connected()
         try:
-            return await link.call(name, body, on_reply)
+            return await _ask(link, name, body, on_reply)
         except UnreachableError:
             if self._link is link and self._end is None:
                 self._up.clear()
-            return await (await self._connected()).call(name, body, on_reply)
+            return await _ask(await self.connected(), name, body, on_reply)
 
-    async def _connected(self) -> Link:
+    async def leave(self, names: list[str]) -> None:
+        """Forget streams and leave them; while the connection is away they are just not asked for again."""
+        self.routes.drop(names)
+        if names and self.is_up and self._link is not None:
+            with contextlib.suppress(UnreachableError):  # then the server has forgotten them already
+                await self._link.call("unsubscribe", {"streams": names}, ignore)
+
+    async def connected(self) -> Link:
+        """The link that stands. Raises UnreachableError after RETURN_WITHIN_S, and what ended the session."""
         if self._task is None:
             raise RuntimeError("Use it as `async with connect(...) as client`")
         try:
@@ -172,9 +188,14 @@ class Session:
                 log.info("not connected again yet: %s", error)
 
     async def _resume(self, link: Link) -> None:
-        """Subscribe everything again from where it was."""
+        """Subscribe everything again from where it was, but for what is left while that is asked for."""
+        joined: set[str] = set()
         for routes in self.routes.resume():
-            await link.call("subscribe", self.routes.request(routes), partial(self._resumed, routes))
+            reply = await link.call("subscribe", self.routes.request(routes), partial(self._resumed, routes))
+            joined.update(entry["stream"] for entry in reply["subscribed"])
+        while left := [name for name in joined if name not in self.routes]:
+            await link.call("unsubscribe", {"streams": left}, ignore)
+            joined.difference_update(left)
         if self._left_at is not None:
             away_s = asyncio.get_running_loop().time() - self._left_at
             self._announce(Recovered(away_s, self.replica, tuple(sorted(self._lost))))
@@ -219,3 +240,17 @@ class Session:
             self.routes.deliver(Rejected(body["stream"], error.code, error.message, error.suggestion))
         else:
             log.warning("the server says: %s", error)
+
+
+async def _ask(link: Link, name: str, body: object, on_reply: OnReply | None) -> dict[str, Any]:
+    """Call; with `on_reply` a cancellation goes on behind the answer."""
+    if on_reply is None:
+        return await link.call(name, body, ignore)
+    asking = asyncio.create_task(link.call(name, body, on_reply))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        await asyncio.wait([asking])
+        raise
+    finally:
+        asking.cancel()  # who is cancelled again does not wait any longer

@@ -1,10 +1,9 @@
 """Some streams of a client, read as one sequence of events."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Self
 
-from .errors import ClosedError, RefusedError, UnreachableError
+from .errors import ClosedError, RefusedError
 from .events import Event, Gap, Rejected
 from .inbox import UNREAD, Inbox
 from .names import is_book
@@ -77,11 +76,5 @@ class Subscription(AsyncIterator[Event]):
         except ClosedError:
             raise StopAsyncIteration from None
         if isinstance(event, Gap) and event.reason == UNREAD and is_book(event.stream):
-            await self._renew(event.stream)
+            self._client.renew(self, event.stream)
         return event
-
-    async def _renew(self, book: str) -> None:
-        """Have a book begin anew, as its changes mean nothing any more; without a connection the next one does it."""
-        if self._client.is_connected:
-            with contextlib.suppress(UnreachableError):
-                await self._client.join(self, [book], self.terms._replace(snapshot=True))

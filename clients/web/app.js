@@ -53,9 +53,8 @@ new LatencyView(/** @type {HTMLDetailsElement} */ (find(document, "#latency")), 
 new StatusBar(find(document, "#status"), client, notice, () => account.reason, () => meter.silenceMs);
 const chart = new Chart(find(document, "#chart"));
 const candleView = new CandleView(client, chart, find(document, "#chart-panel"), tell);
-const quote = new Quote(find(document, "#quote"), client);
 /** @type {Panel[]} */
-const panels = [quote, new Trading(client)];
+const panels = [new Quote(find(document, "#quote"), client), new Trading(client)];
 const intervals = find(document, "#intervals");
 const intervalPicker = new IntervalPicker(intervals);
 const shortcuts = /** @type {HTMLDialogElement} */ (find(document, "#shortcuts"));
@@ -90,7 +89,7 @@ watchPanel.addEventListener("change", () => {
 });
 listing.addEventListener("change", () => {
   watchPanel.update(listing.catalog);
-  quote.update(instrumentOf(idOf(view)));
+  showView();
 });
 intervals.addEventListener("click", ({ target }) => {
   const interval = target instanceof HTMLElement ? target.dataset.interval : undefined;

@@ -16,6 +16,9 @@
  * @property {string} stepSize decimal string
  */
 
+/** What decides which streams show an instrument, and how its figures are rounded. */
+const PARTS = /** @type {const} */ (["market", "symbol", "tickSize", "stepSize"]);
+
 const HALT_LABELS = new Map([
   ["HALT", "halted"],
   ["END_OF_DAY", "closed"],
@@ -42,6 +45,26 @@ export function idOf({ market, symbol }) {
  */
 export function symbolOf(text) {
   return text.toUpperCase().replace(/[\s/_-]/g, "");
+}
+
+/**
+ * Whether an instrument is traded again: what was asked for meanwhile was refused, and does not come by itself.
+ * @param {Instrument} before
+ * @param {Instrument} now
+ * @returns {boolean}
+ */
+export function tradesAgain(before, now) {
+  return before.status !== "TRADING" && now.status === "TRADING";
+}
+
+/**
+ * Whether what shows an instrument may go on as it is.
+ * @param {Instrument | null} shown
+ * @param {Instrument} now what is to be shown: another one, or the same as the exchange lists it now
+ * @returns {boolean}
+ */
+export function goesOn(shown, now) {
+  return shown !== null && PARTS.every((part) => shown[part] === now[part]) && !tradesAgain(shown, now);
 }
 
 /** The instruments of an exchange, by market and symbol. */

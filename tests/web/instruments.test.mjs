@@ -34,6 +34,15 @@ test("a market that a restarted server does not know yet is not delisted", () =>
   assert.equal(catalog.get("futures:LINKUSDT").status, "TRADING");
 });
 
+test("what is not known of a market yet may come, and what is not listed in a known one does not", () => {
+  const begun = new Catalog([LINK], [], ["futures"]);
+  assert.equal(begun.isWhole, false);
+  assert.deepEqual(["futures:LINKUSDT", "spot:GONEUSDT", "moon:X"].map((id) => begun.awaits(id)), [true, false, false]);
+  assert.equal(new Catalog([LINK, PERPETUAL], []).following(begun).isWhole, true);
+  assert.equal(begun.following(new Catalog([LINK, PERPETUAL], [])).isWhole, true);
+  assert.equal(begun.following(begun).awaits("futures:LINKUSDT"), true);
+});
+
 test("what shows an instrument goes on, unless it is another one, is rounded otherwise or trades again", () => {
   const halted = { ...LINK, status: "HALT" };
   for (const [shown, now] of [[LINK, { ...LINK }], [LINK, halted], [halted, halted]]) assert.equal(goesOn(shown, now), true);

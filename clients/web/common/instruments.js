@@ -71,13 +71,16 @@ export function goesOn(shown, now) {
 export class Catalog {
   /** @type {Map<string, Instrument>} */
   #byId;
+  #awaited;
 
   /**
    * @param {Instrument[]} instruments
    * @param {string[]} defaults ids of those that a new page watches
+   * @param {Market[]} [awaited] markets that the server has, and whose instruments it does not know yet
    */
-  constructor(instruments, defaults) {
+  constructor(instruments, defaults, awaited = []) {
     this.#byId = new Map(instruments.map((instrument) => [idOf(instrument), instrument]));
+    this.#awaited = awaited;
     this.defaults = defaults.filter((id) => this.#byId.has(id));
   }
 
@@ -94,6 +97,20 @@ export class Catalog {
     return this.#byId.get(id);
   }
 
+  /** @returns {boolean} whether the instruments of all markets are known */
+  get isWhole() {
+    return this.#awaited.length === 0;
+  }
+
+  /**
+   * Whether nobody knows yet if there is such an instrument.
+   * @param {string} id `spot:BTCUSDT`
+   * @returns {boolean}
+   */
+  awaits(id) {
+    return this.#awaited.some((market) => id.startsWith(`${market}:`));
+  }
+
   /**
    * This catalog as the successor of `previous`: what is not listed any more stays, as `DELISTED`. A market without any
    * instrument is one that the server does not know yet, and stays as it was.
@@ -105,7 +122,8 @@ export class Catalog {
     const left = previous.all
       .filter((one) => !this.#byId.has(idOf(one)))
       .map((one) => (markets.has(one.market) ? { ...one, status: "DELISTED" } : one));
-    return new Catalog([...this.all, ...left], this.defaults);
+    const awaited = this.#awaited.filter((market) => left.every((one) => one.market !== market));
+    return new Catalog([...this.all, ...left], this.defaults, awaited);
   }
 }
 

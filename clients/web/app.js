@@ -53,9 +53,8 @@ new LatencyView(/** @type {HTMLDetailsElement} */ (find(document, "#latency")), 
 new StatusBar(find(document, "#status"), client, notice, () => account.reason, () => meter.silenceMs);
 const chart = new Chart(find(document, "#chart"));
 const candleView = new CandleView(client, chart, find(document, "#chart-panel"), tell);
-const quote = new Quote(find(document, "#quote"), client);
 /** @type {Panel[]} */
-const panels = [quote, new Trading(client)];
+const panels = [new Quote(find(document, "#quote"), client), new Trading(client)];
 const intervals = find(document, "#intervals");
 const intervalPicker = new IntervalPicker(intervals);
 const shortcuts = /** @type {HTMLDialogElement} */ (find(document, "#shortcuts"));
@@ -73,6 +72,8 @@ const watchPanel = new WatchPanel(
   tell,
 );
 watchPanel.open(parseWatch(location.search));
+/** What the address asks for of a market that is not known yet: until it is, another view stands in. @type {View | null} */
+let awaited = null;
 const view = viewOf(location.search);
 let walkedMs = 0;
 showView();
@@ -90,7 +91,10 @@ watchPanel.addEventListener("change", () => {
 });
 listing.addEventListener("change", () => {
   watchPanel.update(listing.catalog);
-  quote.update(instrumentOf(idOf(view)));
+  const isFound = awaited !== null && !listing.catalog.awaits(idOf(awaited));
+  if (isFound) Object.assign(view, viewOf(location.search));
+  showView();
+  if (isFound) correctAddress();
 });
 intervals.addEventListener("click", ({ target }) => {
   const interval = target instanceof HTMLElement ? target.dataset.interval : undefined;
@@ -99,9 +103,8 @@ intervals.addEventListener("click", ({ target }) => {
 addEventListener("popstate", () => {
   Object.assign(view, viewOf(location.search));
   showView();
-  // The list is not part of the way back; an entry from before it was changed has an old one. Nothing is written that is
-  // there already: it would end the next step of somebody who goes back quickly.
-  if (query() !== location.search + location.hash) history.replaceState(null, "", query());
+  // The list is not part of the way back; an entry from before it was changed has an old one.
+  correctAddress();
 });
 find(document, "[data-tool=share]").addEventListener("click", share);
 find(document, "[data-tool=shortcuts]").addEventListener("click", () => shortcuts.showModal());
@@ -127,9 +130,11 @@ listenToShortcuts((key) => {
  */
 function viewOf(search) {
   const asked = parseView(search);
-  const found = listing.catalog.get(idOf(asked));
-  if (asked.symbol && !found) notice.show(`Unknown symbol: ${asked.symbol}`);
-  const { market, symbol } = found ?? instrumentOf(watchPanel.ids[0]);
+  const id = idOf(asked);
+  const found = listing.catalog.get(id);
+  awaited = asked.symbol && listing.catalog.awaits(id) ? asked : null;
+  if (asked.symbol && !found) notice.show(`${awaited ? "Not known yet" : "Unknown symbol"}: ${asked.symbol}`);
+  const { market, symbol } = found ?? instrumentOf(watchPanel.first);
   return { market, symbol, interval: intervalNamed(asked.interval, market) };
 }
 
@@ -141,7 +146,9 @@ function viewOf(search) {
 function select(change, isWalk = false) {
   const { market, symbol, interval: wanted } = { ...view, ...change };
   const interval = intervalNamed(wanted, market);
-  if (market === view.market && symbol === view.symbol && interval === view.interval) return;
+  const isShown = market === view.market && symbol === view.symbol && interval === view.interval;
+  if (isShown && !(awaited && change.symbol)) return;
+  awaited = awaited && !change.symbol ? { ...awaited, interval: intervalNamed(wanted, awaited.market) } : null;
   Object.assign(view, { market, symbol, interval });
   showView();
   if (isWalk && Date.now() - walkedMs < WALK_MS) history.replaceState(null, "", query());
@@ -159,11 +166,16 @@ function showView() {
 
 /** The page's query and fragment as they should be. */
 function query() {
-  return formatWatch(watchPanel.sharedIds, formatView(view, location.search)) + location.hash;
+  return formatWatch(watchPanel.sharedIds, formatView(awaited ?? view, location.search)) + location.hash;
+}
+
+/** Nothing is written that is there already: it would end the next step of somebody who goes back quickly. */
+function correctAddress() {
+  if (query() !== location.search + location.hash) history.replaceState(null, "", query());
 }
 
 function share() {
-  void shareLink(formatWatch(watchPanel.ids, formatView(view, location.search)), tell);
+  void shareLink(formatWatch(watchPanel.ids, formatView(awaited ?? view, location.search)), tell);
 }
 
 function searchSymbols() {

@@ -5,6 +5,7 @@
 
 import { BookView } from "./book/book-view.js";
 import { find, findTemplate } from "./common/dom.js";
+import { goesOn } from "./common/instruments.js";
 import { Contract } from "./futures/contract.js";
 import { LiquidationsView } from "./trades/liquidations-view.js";
 import { TradesTabs } from "./trades/tabs.js";
@@ -13,9 +14,6 @@ import { TradesView } from "./trades/trades-view.js";
 
 /** @typedef {import("../js/types/index.js").Client} Client */
 /** @typedef {import("./common/instruments.js").Instrument} Instrument */
-
-/** What of an instrument these panels depend on; its status may change. */
-const PARTS = /** @type {const} */ (["market", "symbol", "tickSize", "stepSize"]);
 
 /** All of them show one instrument at a time. */
 export class Trading {
@@ -37,9 +35,9 @@ export class Trading {
 
   /** @param {Instrument} info where it is the one that is shown, nothing is begun anew */
   show(info) {
-    const shown = this.#info;
-    if (shown && PARTS.every((part) => shown[part] === info[part])) return;
+    const isShown = goesOn(this.#info, info);
     this.#info = info;
+    if (isShown) return;
     for (const panel of this.#panels) panel.show(info);
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Catalog, haltLabel, symbolOf } from "../../clients/web/common/instruments.js";
+import { Catalog, goesOn, haltLabel, symbolOf } from "../../clients/web/common/instruments.js";
 
 const LINK = { market: "spot", symbol: "LINKUSDT", baseAsset: "LINK", status: "TRADING" };
 const OLD = { market: "spot", symbol: "OLDBTC", baseAsset: "OLD", status: "TRADING" };
@@ -32,6 +32,22 @@ test("what a later catalog does not list any more stays as delisted, and what it
 test("a market that a restarted server does not know yet is not delisted", () => {
   const catalog = new Catalog([LINK], []).following(new Catalog([LINK, PERPETUAL], []));
   assert.equal(catalog.get("futures:LINKUSDT").status, "TRADING");
+});
+
+test("what is not known of a market yet may come, and what is not listed in a known one does not", () => {
+  const begun = new Catalog([LINK], [], ["futures"]);
+  assert.equal(begun.isWhole, false);
+  assert.deepEqual(["futures:LINKUSDT", "spot:GONEUSDT", "moon:X"].map((id) => begun.awaits(id)), [true, false, false]);
+  assert.equal(new Catalog([LINK, PERPETUAL], []).following(begun).isWhole, true);
+  assert.equal(begun.following(new Catalog([LINK, PERPETUAL], [])).isWhole, true);
+  assert.equal(begun.following(begun).awaits("futures:LINKUSDT"), true);
+});
+
+test("what shows an instrument goes on, unless it is another one, is rounded otherwise or trades again", () => {
+  const halted = { ...LINK, status: "HALT" };
+  for (const [shown, now] of [[LINK, { ...LINK }], [LINK, halted], [halted, halted]]) assert.equal(goesOn(shown, now), true);
+  for (const [shown, now] of [[null, LINK], [LINK, PERPETUAL], [LINK, OLD], [halted, LINK]]) assert.equal(goesOn(shown, now), false);
+  for (const size of ["tickSize", "stepSize"]) assert.equal(goesOn(LINK, { ...LINK, [size]: "0.5" }), false);
 });
 
 test("an instrument that is not traded says so in a word", () => {

@@ -27,6 +27,8 @@ BOOK: Final = "futures:btcusdt@book"
 TRADES: Final = "futures:btcusdt@aggTrade"
 MARK: Final = "futures:btcusdt@markPrice@1s"
 LIQUIDATIONS: Final = "futures:btcusdt@forceOrder"
+# As browsers are of a box that is hidden; Chromium tells of it when it is shown again.
+NO_SCROLL_EVENTS: Final = "document.addEventListener('scroll', (event) => event.stopPropagation(), true)"
 CLOCK: Final = re.compile(r"\d\d:\d\d:\d\d")
 
 
@@ -246,6 +248,36 @@ async def test_the_tapes_are_in_order_say_what_is_missing_and_wait_for_who_reads
     ]
     await expect(tape).to_be_hidden()
     await save(page, tmp_path, "liquidations")
+    assert errors == []
+    await page.close()
+
+
+async def test_a_scrolled_tape_moves_on_for_the_next_instrument_though_the_browser_does_not_tell_that_it_is_back(
+    fed: Served, browser: Browser
+) -> None:
+    page, errors = await open_page(browser, fed.url + FUTURES + "&watch=futures:BTCUSDT,futures:ETHUSDT")
+    tape, box = page.locator("#trades"), page.locator("#trades [data-tape=box]")
+    first = tape.locator("[data-tape=price]").first
+    await subscribed(page, TRADES)
+    await say(fed, TRADES, *(trade(number) for number in range(1001, 1081)))
+    await expect(first).to_have_text("1,080.0", timeout=TIMEOUT_MS)
+    await box.evaluate("box => { box.scrollTop = 200 }")
+    await say(fed, TRADES, trade(1081))
+    pill = tape.locator("[data-tape=new]")
+    await expect(pill).to_be_visible()
+
+    await page.evaluate(NO_SCROLL_EVENTS)
+    await page.get_by_role("tab", name="Liquidations").click()
+    await page.locator("#rows [data-symbol=ETHUSDT] [data-select]").click()
+    other = TRADES.replace("btc", "eth")
+    await subscribed(page, other)
+    await page.get_by_role("tab", name="Trades").click()
+    await page.mouse.move(700, 20)
+    for number in (2001, 2002):
+        await say(fed, other, trade(number))
+        await expect(first).to_have_text(f"{number:,}.00", timeout=TIMEOUT_MS)
+    await expect(pill).to_be_hidden()
+    assert await box.evaluate("box => box.scrollTop") == 0
     assert errors == []
     await page.close()
 

@@ -1,12 +1,15 @@
 """The page and the operator's page where credentials are asked for."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
+from server.access import watched_file
+from server.access.api_keys import make_key
 from tests.server.access.conftest import Clock, clock
 from tests.server.access.minting import SECRET, bearer, mint, payload
 from tests.server.conftest import Served, exchange, serving
@@ -43,8 +46,6 @@ async def test_the_page_asks_says_why_it_was_refused_and_renews(
     dialog, alert = page.locator("#login"), page.get_by_role("alert")
     await expect(dialog).to_be_visible(timeout=TIMEOUT_MS)
     await expect(page.locator("[data-light=connection] [data-words]")).to_have_text("not let in")
-    await page.keyboard.press("Escape")
-    await expect(dialog).to_be_visible()
     assert await violations(page, "#login") == []
     await give(page, "nonsense")
     await expect(alert).to_have_text(re.compile("^Refused: .+"), timeout=TIMEOUT_MS)
@@ -95,3 +96,60 @@ async def test_the_operator_s_page_shows_nothing_to_others(guarded: Served, brow
     await give(page, mint())
     await expect(page.get_by_role("alert")).to_have_text(re.compile("^This is for operators"))
     await page.close()
+
+
+async def test_escape_does_not_close_what_must_be_answered_however_often_it_is_pressed(
+    guarded: Served, browser: Browser
+) -> None:
+    page, _ = await open_page(browser, guarded.url)
+    dialog = page.locator("#login")
+    await expect(dialog).to_be_visible(timeout=TIMEOUT_MS)
+    for _ in range(4):
+        await page.keyboard.press("Escape")
+    await expect(dialog).to_be_visible()
+    await give(page, mint())
+    await expect(row(page, "BTCUSDT")).to_be_visible(timeout=TIMEOUT_MS)
+    await page.locator("#key").click()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await page.close()
+
+
+async def test_an_answer_to_other_credentials_does_not_close_what_the_server_asks_meanwhile(
+    exchange: Process, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_file, "WATCH_S", 0.05)
+    old, new = make_key("old"), make_key("new")
+    claims = "claims = {operator = true}\n"
+    keys = tmp_path / "keys.toml"
+    keys.write_text(old.lines + claims + new.lines + claims)
+    settings = {"auth": "required", "api_keys_file": keys, "operators": ELSEWHERE}
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if new.key in route.request.headers["authorization"]:
+            asked.set()
+            await goes_on.wait()
+        await route.continue_()
+
+    async with serving(exchange, bearer(old.key), **settings) as served:
+        page, _ = await open_page(browser, f"{served.url}/admin")
+        dialog, alert, title = page.locator("#login"), page.get_by_role("alert"), page.locator("#login-title")
+        await give(page, old.key)
+        await expect(dialog).to_be_hidden(timeout=TIMEOUT_MS)
+        await page.route("**/cluster", hold)
+        await page.locator("#key").click()
+        await expect(title).to_have_text("Other credentials")
+        await give(page, new.key)
+        await asked.wait()
+        keys.write_text(new.lines + claims)
+        await expect(alert).to_have_text(re.compile("^Refused: "), timeout=TIMEOUT_MS)
+        async with page.expect_response("**/cluster"):
+            goes_on.set()
+        await page.evaluate("new Promise((done) => setTimeout(done))")
+        await expect(dialog).to_be_visible()
+        await expect(title).to_have_text("Credentials")
+        await give(page, new.key)
+        await expect(page.get_by_role("row", name=re.compile("^r1"))).to_be_visible(timeout=TIMEOUT_MS)
+        await expect(dialog).to_be_hidden()
+        await page.close()

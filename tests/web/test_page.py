@@ -124,3 +124,21 @@ async def test_values_grow_stale_without_a_server_and_fresh_with_its_return(brow
         await expect(page.locator("#chart-note")).to_have_text("")
         await expect_drawn(page)
         await page.close()  # a server drains before it ends, and would wait for this client
+
+
+async def test_another_interval_leaves_the_quote_as_it_is_also_without_a_server(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with simulated(tmp_path) as server:
+        page, _ = await open_page(browser, url(server))
+        await expect_figures(page)
+        server.kill()
+        stale = page.locator("[data-quote=stale]")
+        await expect(stale).to_have_text(re.compile(r"stale \d+ s"), timeout=TIMEOUT_MS)
+        last = await page.locator("[data-quote=price]").inner_text()
+        await page.keyboard.press("3")
+        await expect(page.locator("#intervals [aria-pressed=true]")).to_have_text("15m")
+        await page.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+        assert await page.locator("[data-quote=price]").inner_text() == last
+        await expect(stale).to_have_text(re.compile(r"stale \d+ s"))
+        await page.close()

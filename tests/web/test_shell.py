@@ -54,6 +54,15 @@ SHOW = """() => {
   return { unseen: window.unseen, frames, drawn: drawn.length, rows: new Set(drawn).size };
 }"""
 
+IN_THE_TREE = "one => one.checkVisibility({ visibilityProperty: true })"
+# A browser that lets nobody copy, and what the notice says whenever that changes.
+KEEP_WORDS = """() => {
+  Object.defineProperty(navigator, "clipboard", { value: undefined });
+  window.words = [];
+  const notice = document.querySelector("#notice");
+  new MutationObserver(() => window.words.push(notice.textContent)).observe(notice, { childList: true });
+}"""
+
 FLASHING = "document.getAnimations().some((one) => one.effect.target.dataset.cell === 'price')"
 
 
@@ -158,6 +167,26 @@ async def test_axe_finds_nothing_and_nothing_flashes_for_whom_motion_is_too_much
     for tab in ("chart", "watch"):
         await page.locator(f"#tabs [data-tab={tab}]").click()
         assert await violations(page) == []
+
+
+async def test_a_notice_is_told_each_time_also_when_it_says_the_same_again(server: Process, browser: Browser) -> None:
+    page, errors = await open_page(browser, url(server))
+    await expect_figures(page)
+    notice = page.locator("#notice")
+    # What is not rendered when words come into it is not read out.
+    assert await notice.evaluate(IN_THE_TREE)
+    await expect(notice).to_be_hidden()
+    await page.evaluate(KEEP_WORDS)
+    for times in (1, 2):
+        await page.keyboard.press("l")
+        await until(page, f"window.words.filter(Boolean).length === {times}")
+    words = await page.evaluate("window.words")
+    assert words[0].startswith("The link is in the address bar")
+    assert words == [words[0], "", words[0]]
+    assert await violations(page) == []
+    await expect(notice).to_be_hidden(timeout=TIMEOUT_MS)
+    assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    assert errors == []
 
 
 async def test_a_tab_in_the_background_draws_nothing_and_once_when_it_is_seen_again(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { moved, nextSort, sortedIds } from "../../clients/web/watchlist/order.js";
+import { moved, nextSort, sortedIds, withAwaited } from "../../clients/web/watchlist/order.js";
 import { SPARK_MINUTES, SparkSeries, pointsOf } from "../../clients/web/watchlist/spark-series.js";
 
 const ROWS = [
@@ -35,6 +35,15 @@ test("a row is moved before another one, or to the end", () => {
   assert.deepEqual(moved(["a", "b", "c"], "a", "c"), ["b", "a", "c"]);
   assert.deepEqual(moved(["a", "b", "c"], "a", undefined), ["b", "c", "a"]);
   assert.deepEqual(moved(["a", "b", "c"], "a", "a"), ["a", "b", "c"]);
+});
+
+test("what is listed and cannot be shown yet stays behind what it followed, however the rest is changed", () => {
+  const whole = (...shown) => withAwaited(shown, ["X", "a", "Y", "Z", "b"], (id) => id < "a").join("");
+  assert.equal(whole("a", "b"), "XaYZb");
+  assert.equal(whole("b", "a", "c"), "XbaYZc");
+  assert.equal(whole("b"), "XYZb");
+  assert.equal(whole(), "XYZ");
+  assert.equal(withAwaited(["b", "a"], ["a", "b"], () => false).join(""), "ba");
 });
 
 const MINUTE = 60_000;

@@ -6,6 +6,7 @@
 import { find, setText } from "../common/dom.js";
 import { decimalsOf, formatAge } from "../common/format.js";
 import { oncePerFrame } from "../common/frames.js";
+import { goesOn } from "../common/instruments.js";
 import { Absence } from "./absence.js";
 import { CandleTable } from "./candle-table.js";
 import { listenToKeys } from "./keys.js";
@@ -80,14 +81,16 @@ export class CandleView {
   }
 
   /**
-   * Show another instrument or interval.
+   * Show an instrument and interval; where they are shown already, nothing is begun anew.
    * @param {Instrument} instrument
    * @param {Interval} interval one that its market has
    */
   show(instrument, interval) {
     const { market, symbol, tickSize } = instrument;
-    void this.#candles?.close();
+    const isShown = goesOn(this.#instrument, instrument) && interval === this.#interval;
     this.#instrument = instrument;
+    if (isShown) return;
+    void this.#candles?.close();
     this.#interval = interval;
     this.#decimals = decimalsOf(tickSize);
     this.#changed = new Map();

@@ -42,12 +42,14 @@ export function showCredentials(shown) {
  */
 export async function fetchCatalog() {
   const { default_symbols: defaults, markets } = await fetchData("/symbols");
-  const instruments = /** @type {const} */ (["spot", "futures"]).flatMap((market) =>
-    (markets[market] ?? []).map((/** @type {Omit<Instrument, "market">} */ info) => ({ ...info, market })),
+  const served = /** @type {const} */ (["spot", "futures"]).filter((market) => market in markets);
+  const instruments = served.flatMap((market) =>
+    markets[market].map((/** @type {Omit<Instrument, "market">} */ info) => ({ ...info, market })),
   );
   return new Catalog(
     instruments,
     defaults.map((/** @type {string} */ symbol) => `spot:${symbol}`),
+    served.filter((market) => markets[market].length === 0),
   );
 }
 

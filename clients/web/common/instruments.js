@@ -16,6 +16,9 @@
  * @property {string} stepSize decimal string
  */
 
+/** What decides which streams show an instrument, and how its figures are rounded. */
+const PARTS = /** @type {const} */ (["market", "symbol", "tickSize", "stepSize"]);
+
 const HALT_LABELS = new Map([
   ["HALT", "halted"],
   ["END_OF_DAY", "closed"],
@@ -44,17 +47,40 @@ export function symbolOf(text) {
   return text.toUpperCase().replace(/[\s/_-]/g, "");
 }
 
+/**
+ * Whether an instrument is traded again: what was asked for meanwhile was refused, and does not come by itself.
+ * @param {Instrument} before
+ * @param {Instrument} now
+ * @returns {boolean}
+ */
+export function tradesAgain(before, now) {
+  return before.status !== "TRADING" && now.status === "TRADING";
+}
+
+/**
+ * Whether what shows an instrument may go on as it is.
+ * @param {Instrument | null} shown
+ * @param {Instrument} now what is to be shown: another one, or the same as the exchange lists it now
+ * @returns {boolean}
+ */
+export function goesOn(shown, now) {
+  return shown !== null && PARTS.every((part) => shown[part] === now[part]) && !tradesAgain(shown, now);
+}
+
 /** The instruments of an exchange, by market and symbol. */
 export class Catalog {
   /** @type {Map<string, Instrument>} */
   #byId;
+  #awaited;
 
   /**
    * @param {Instrument[]} instruments
    * @param {string[]} defaults ids of those that a new page watches
+   * @param {Market[]} [awaited] markets that the server has, and whose instruments it does not know yet
    */
-  constructor(instruments, defaults) {
+  constructor(instruments, defaults, awaited = []) {
     this.#byId = new Map(instruments.map((instrument) => [idOf(instrument), instrument]));
+    this.#awaited = awaited;
     this.defaults = defaults.filter((id) => this.#byId.has(id));
   }
 
@@ -71,6 +97,20 @@ export class Catalog {
     return this.#byId.get(id);
   }
 
+  /** @returns {boolean} whether the instruments of all markets are known */
+  get isWhole() {
+    return this.#awaited.length === 0;
+  }
+
+  /**
+   * Whether nobody knows yet if there is such an instrument.
+   * @param {string} id `spot:BTCUSDT`
+   * @returns {boolean}
+   */
+  awaits(id) {
+    return this.#awaited.some((market) => id.startsWith(`${market}:`));
+  }
+
   /**
    * This catalog as the successor of `previous`: what is not listed any more stays, as `DELISTED`. A market without any
    * instrument is one that the server does not know yet, and stays as it was.
@@ -82,7 +122,8 @@ export class Catalog {
     const left = previous.all
       .filter((one) => !this.#byId.has(idOf(one)))
       .map((one) => (markets.has(one.market) ? { ...one, status: "DELISTED" } : one));
-    return new Catalog([...this.all, ...left], this.defaults);
+    const awaited = this.#awaited.filter((market) => left.every((one) => one.market !== market));
+    return new Catalog([...this.all, ...left], this.defaults, awaited);
   }
 }
 

@@ -44,7 +44,9 @@ export class Listing extends EventTarget {
   }
 
   async #refreshWhereOld() {
-    if (document.hidden || Date.now() - this.#fetchedMs < REFRESH_MS) return;
+    if (document.hidden) return;
+    // The server learns of each market by itself: what it did not know at first, it knows soon.
+    if (this.catalog.isWhole && Date.now() - this.#fetchedMs < REFRESH_MS) return;
     this.#fetchedMs = Date.now();
     let fresh;
     try {

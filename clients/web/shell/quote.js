@@ -15,7 +15,7 @@ import {
   staleLabel,
 } from "../common/format.js";
 import { oncePerFrame } from "../common/frames.js";
-import { haltLabel } from "../common/instruments.js";
+import { goesOn, haltLabel } from "../common/instruments.js";
 import { tickerOf } from "../common/payloads.js";
 import { streamOf } from "../common/streams.js";
 
@@ -47,10 +47,13 @@ export class Quote {
     setInterval(() => this.#renderAge(), STALE_CHECK_MS);
   }
 
-  /** @param {Instrument} info */
+  /** @param {Instrument} info where it is the one that is shown, nothing is begun anew */
   show(info) {
-    this.#end();
+    const isShown = goesOn(this.#info, info);
     this.#info = info;
+    this.#renderSoon();
+    if (isShown) return;
+    this.#end();
     this.#ticker = null;
     this.#updatedMs = Date.now();
     const subscription = this.#client.subscribe({
@@ -63,13 +66,6 @@ export class Quote {
       },
     });
     this.#end = () => void subscription.unsubscribe();
-    this.#renderSoon();
-  }
-
-  /** @param {Instrument} info what the exchange says now of the symbol that is shown */
-  update(info) {
-    this.#info = info;
-    this.#renderSoon();
   }
 
   #render() {

@@ -31,7 +31,11 @@ export class Login {
     dialog.addEventListener("cancel", (event) => {
       if (this.#isNeeded) event.preventDefault(); // nothing would be left to see
     });
-    dialog.addEventListener("close", () => this.#form.reset());
+    dialog.addEventListener("close", () => {
+      // Chromium lets nobody prevent that a second Escape closes it.
+      if (this.#isNeeded && !dialog.open) dialog.showModal();
+      else this.#form.reset();
+    });
   }
 
   /**
@@ -75,12 +79,17 @@ export class Login {
     const keep = /** @type {HTMLInputElement} */ (find(this.#dialog, "[data-login=keep]")).checked;
     const token = this.#input.value.trim();
     if (!token) return;
+    const use = this.#use;
     try {
-      await this.#use({ token, keep });
-      this.#dialog.close();
+      await use({ token, keep });
     } catch (error) {
-      this.#showError(error instanceof Error ? error.message : String(error));
+      if (use === this.#use) this.#showError(error instanceof Error ? error.message : String(error));
+      return;
     }
+    // Meanwhile the server may have asked, which this does not answer.
+    if (use !== this.#use) return;
+    this.#isNeeded = false;
+    this.#dialog.close();
   }
 
   /** @param {string} text */

@@ -30,7 +30,6 @@ export class Tape {
   #decimals = { price: 0, size: 0 };
   #isHovered = false;
   #isFocused = false;
-  #isScrolled = false;
   #box;
   #list;
   #pill;
@@ -113,10 +112,7 @@ export class Tape {
       this.#isFocused = false;
       this.#drawSoon();
     });
-    box.addEventListener("scroll", () => {
-      this.#isScrolled = box.scrollTop > 0;
-      this.#drawSoon();
-    });
+    box.addEventListener("scroll", () => this.#drawSoon());
     box.addEventListener("pointerover", ({ target }) => {
       const element = target instanceof Element ? target.closest(".tape-row") : null;
       this.#rows.find((row) => row.element === element)?.explain();
@@ -129,7 +125,8 @@ export class Tape {
   }
 
   #draw() {
-    const isRead = this.#isHovered || this.#isFocused || this.#isScrolled;
+    // Asked of the box, as no event tells that one was scrolled back which is hidden or was emptied.
+    const isRead = this.#isHovered || this.#isFocused || this.#box.scrollTop > 0;
     if (!isRead || this.#rows.length === 0) this.#drawBacklog();
     const { size } = this.#backlog;
     this.#pill.hidden = size === 0;

@@ -50,3 +50,20 @@ export function moved(ids, id, before) {
   const at = before === undefined ? -1 : others.indexOf(before);
   return others.toSpliced(at < 0 ? others.length : at, 0, id);
 }
+
+/**
+ * `shown` with what a list has besides, put back behind what it followed there.
+ * @param {readonly string[]} shown ids, in whatever order the user has put them
+ * @param {readonly string[]} list ids
+ * @param {(id: string) => boolean} isAwaited whether one is not shown yet, though it is listed
+ * @returns {string[]}
+ */
+export function withAwaited(shown, list, isAwaited) {
+  const ids = [...shown];
+  for (const [at, id] of list.entries()) {
+    if (!isAwaited(id)) continue;
+    const previous = list.slice(0, at).findLast((one) => ids.includes(one));
+    ids.splice(previous === undefined ? 0 : ids.indexOf(previous) + 1, 0, id);
+  }
+  return ids;
+}

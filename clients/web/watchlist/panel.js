@@ -7,7 +7,7 @@ import { find } from "../common/dom.js";
 import { idOf } from "../common/instruments.js";
 import { loadWatchlist, saveWatchlist } from "../common/storage.js";
 import { listenToRows } from "./moves.js";
-import { moved } from "./order.js";
+import { moved, withAwaited } from "./order.js";
 import { SearchBox } from "./search-box.js";
 import { MAX_WATCHED, Watchlist } from "./watchlist.js";
 
@@ -27,6 +27,8 @@ const WALK_PAUSE_MS = 120;
  */
 export class WatchPanel extends EventTarget {
   #isShared = false;
+  /** As it was opened; of it, what cannot be shown yet is still listed. @type {readonly string[]} */
+  #opened = [];
   #walkTimer = 0;
   #strip;
   #list;
@@ -67,9 +69,14 @@ export class WatchPanel extends EventTarget {
     });
   }
 
-  /** @returns {string[]} the ids of what is listed */
+  /** @returns {string[]} the ids of what is listed, also of what cannot be shown until its market is known */
   get ids() {
-    return this.#list.ids;
+    return withAwaited(this.#list.ids, this.#opened, (id) => this.#catalog.awaits(id));
+  }
+
+  /** @returns {string} the id of the first row */
+  get first() {
+    return this.#list.ids[0];
   }
 
   /** @returns {string[] | null} the ids that the address must carry; null for the user's own list */
@@ -82,10 +89,10 @@ export class WatchPanel extends EventTarget {
    * @param {string[] | null} shared ids
    */
   open(shared) {
-    const known = this.#known(shared ?? []);
     this.#tellMissing(shared ?? loadWatchlist() ?? []);
-    this.#isShared = known.length > 0;
-    if (this.#isShared) this.#show(known);
+    const listed = this.#listed(shared ?? []);
+    this.#isShared = listed.length > 0;
+    if (this.#isShared) this.#open(listed);
     else this.#showOwn();
   }
 
@@ -95,7 +102,8 @@ export class WatchPanel extends EventTarget {
    */
   mark(instrument) {
     const id = idOf(instrument);
-    if (!this.ids.includes(id) && this.ids.length < MAX_WATCHED) this.#show([...this.#known(this.ids), instrument]);
+    const { ids } = this;
+    if (!ids.includes(id) && ids.length < MAX_WATCHED) this.#show([...this.#known(ids), instrument]);
     this.#list.markSelected(id);
   }
 
@@ -104,8 +112,10 @@ export class WatchPanel extends EventTarget {
    * @param {Catalog} catalog
    */
   update(catalog) {
+    const { ids } = this;
     this.#catalog = catalog;
     this.#list.update(catalog);
+    if (ids.length > this.#list.ids.length) this.#show(this.#known(ids));
   }
 
   focusSearch() {
@@ -143,8 +153,8 @@ export class WatchPanel extends EventTarget {
 
   /** @param {string} id */
   #remove(id) {
-    if (this.ids.length === 1) return;
     const shown = this.#list.shownIds;
+    if (shown.length === 1) return;
     const at = shown.indexOf(id);
     const neighbour = shown[at + 1] ?? shown[at - 1];
     if (id === this.#list.selected) {
@@ -190,10 +200,18 @@ export class WatchPanel extends EventTarget {
 
   #showOwn() {
     this.#isShared = false;
-    const own = this.#known(loadWatchlist() ?? []);
-    const fallback = this.#known(this.#catalog.defaults);
-    this.#show([own, fallback, this.#catalog.all.slice(0, 1)].find((list) => list.length > 0) ?? []);
+    this.#open(this.#listed(loadWatchlist() ?? []));
     this.dispatchEvent(new Event("change"));
+  }
+
+  /** @param {readonly string[]} ids of a list; of an empty one the server's default is shown */
+  #open(ids) {
+    this.#opened = ids;
+    const [known, defaults] = [this.#known(ids), this.#known(this.#catalog.defaults)];
+    const [first] = [...defaults, ...this.#catalog.all];
+    // One row must be there; more would join a list of which nothing can be shown yet.
+    const others = ids.length > 0 || defaults.length === 0 ? [first] : defaults;
+    this.#show(known.length > 0 ? known : others);
   }
 
   /** @param {Instrument[]} instruments */
@@ -215,10 +233,19 @@ export class WatchPanel extends EventTarget {
   /** @param {readonly string[]} ids of a list, some of which may not be listed any more */
   #tellMissing(ids) {
     const missing = ids.filter((id) => !this.#catalog.get(id));
-    if (missing.length === 0) return;
-    const names = missing.slice(0, MAX_NAMED).map((id) => id.replace(/^spot:/, ""));
-    const others = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : "";
-    this.#tell(`Not listed by the exchange: ${names.join(", ")}${others}`);
+    const [awaited, unlisted] = [true, false].map((is) => missing.filter((id) => this.#catalog.awaits(id) === is));
+    const words = [];
+    if (awaited.length > 0) words.push(`Not known yet: ${namesOf(awaited)}`);
+    if (unlisted.length > 0) words.push(`Not listed by the exchange: ${namesOf(unlisted)}`);
+    if (words.length > 0) this.#tell(words.join(". "));
+  }
+
+  /**
+   * Those ids that there are or may be, at most MAX_WATCHED.
+   * @param {readonly string[]} ids
+   */
+  #listed(ids) {
+    return ids.filter((id) => this.#catalog.get(id) || this.#catalog.awaits(id)).slice(0, MAX_WATCHED);
   }
 
   /**
@@ -228,4 +255,11 @@ export class WatchPanel extends EventTarget {
   #known(ids) {
     return ids.map((id) => this.#catalog.get(id)).filter((one) => one !== undefined).slice(0, MAX_WATCHED);
   }
+}
+
+/** @param {readonly string[]} ids */
+function namesOf(ids) {
+  const names = ids.slice(0, MAX_NAMED).map((id) => id.replace(/^spot:/, ""));
+  const others = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : "";
+  return `${names.join(", ")}${others}`;
 }

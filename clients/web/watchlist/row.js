@@ -29,7 +29,6 @@ export class Row {
   #series = new SparkSeries();
   #drawnVersion = 0;
   #drawnColour = "";
-  #decimals;
   #cells;
   #pick;
   #canvas;
@@ -43,7 +42,6 @@ export class Row {
     this.id = idOf(instrument);
     this.instrument = instrument;
     this.stream = streamOf(instrument, "ticker");
-    this.#decimals = decimalsOf(instrument.tickSize);
     const cell = (/** @type {string} */ name) => find(element, `[data-cell=${name}]`);
     this.#cells = {
       price: cell("price"),
@@ -110,7 +108,7 @@ export class Row {
     if (!ticker) return;
     const cells = this.#cells;
     const direction = directionOf(ticker.changePercent);
-    setText(cells.price, formatPrice(ticker.last, this.#decimals));
+    setText(cells.price, formatPrice(ticker.last, decimalsOf(this.instrument.tickSize)));
     setText(cells.arrow, arrowOf(direction));
     setText(cells.percent, formatPercent(ticker.changePercent));
     cells.change.dataset.direction = direction;

@@ -7,7 +7,7 @@
 
 import { find } from "../common/dom.js";
 import { oncePerFrame } from "../common/frames.js";
-import { idOf } from "../common/instruments.js";
+import { idOf, tradesAgain } from "../common/instruments.js";
 import { tickerOf } from "../common/payloads.js";
 import { Histories } from "./histories.js";
 import { nextSort, sortedIds } from "./order.js";
@@ -117,7 +117,12 @@ export class Watchlist {
    * @param {Catalog} catalog
    */
   update(catalog) {
-    for (const [id, row] of this.#rows) row.instrument = catalog.get(id) ?? row.instrument;
+    for (const [id, row] of this.#rows) {
+      const instrument = catalog.get(id) ?? row.instrument;
+      // Asked for anew, as it was refused.
+      if (tradesAgain(row.instrument, instrument)) this.#tickers.add(row.stream);
+      row.instrument = instrument;
+    }
     this.#renderAll();
   }
 

@@ -57,6 +57,7 @@ async def test_scrolling_back_loads_older_candles_each_interval_once_and_the_lat
     await press(page, *["ArrowLeft"] * 5)
     seam = await candles_once(page, lambda shown: min(shown) < start - 10 * MINUTE_MS)
     assert min(seam) < start < max(seam)
+    await expect(page.get_by_role("button", name="Latest")).to_be_visible()
     assert steps(seam) == {MINUTE_MS}
     await press(page, "-", "-")
     assert steps(await candles_once(page, lambda shown: min(shown) < min(seam))) == {MINUTE_MS}

@@ -146,6 +146,8 @@ export class Chart extends EventTarget {
     if (bars.length === 0) return;
     if (range && kept) this.#show(range.from + kept.shift, range.to + kept.shift);
     else this.#showFirst();
+    // While the data changed, what the library told of its range was set against another number of candles.
+    this.#tellSight();
   }
 
   /**
@@ -225,10 +227,12 @@ export class Chart extends EventTarget {
       const openTime = typeof time === "number" ? time * 1000 : null;
       this.dispatchEvent(new CustomEvent("hover", { detail: openTime }));
     });
-    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
-      const { sight } = this;
-      if (sight) this.dispatchEvent(new CustomEvent("sight", { detail: sight }));
-    });
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#tellSight());
+  }
+
+  #tellSight() {
+    const { sight } = this;
+    if (sight) this.dispatchEvent(new CustomEvent("sight", { detail: sight }));
   }
 
   /**
